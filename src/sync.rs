@@ -1,4 +1,4 @@
-//! The primitives that [`crate::clock`] and the engine's mailbox synchronise by.
+//! The primitives that [`crate::clock`], the engine's mailbox and the store's moments synchronise by.
 //!
 //! They are those of the standard library. In a test build with `--cfg jeton_loom` they are those
 //! of `loom`, which runs a test once for each possible interleaving of its threads, and lets a
@@ -7,14 +7,16 @@
 
 #[cfg(not(all(test, jeton_loom)))]
 pub(crate) use std::{
-    sync::Mutex,
-    sync::atomic::{AtomicI64, AtomicU64, Ordering},
+    hint::spin_loop,
+    sync::atomic::{AtomicI64, AtomicU64, Ordering, fence},
+    sync::{Mutex, MutexGuard},
     thread::{Thread, current, park},
 };
 
 #[cfg(all(test, jeton_loom))]
 pub(crate) use loom::{
-    sync::Mutex,
-    sync::atomic::{AtomicI64, AtomicU64, Ordering},
+    hint::spin_loop,
+    sync::atomic::{AtomicI64, AtomicU64, Ordering, fence},
+    sync::{Mutex, MutexGuard},
     thread::{Thread, current, park},
 };

@@ -6,13 +6,15 @@
 //! looks again if the number has changed meanwhile. While no such changes are made, both cost one
 //! load of a word that is rarely written.
 
-use std::sync::atomic::{AtomicU64, Ordering, fence};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
-/// How often a reader looks whether the changes are over before it sleeps: some ten microseconds.
-const SPINS: u32 = 1_000;
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, fence, spin_loop};
+
+/// How often a reader looks whether the changes are over before it sleeps: some ten microseconds. In a
+/// model of all orders it sleeps at once.
+const SPINS: u32 = if cfg!(jeton_loom) { 0 } else { 1_000 };
 /// How often several entries are looked up before the next changes wait for that.
-const LOOKS: u32 = 4;
+const LOOKS: u32 = if cfg!(jeton_loom) { 1 } else { 4 };
 
 /// The moments at which changes that are made together take effect.
 #[derive(Default)]
@@ -52,7 +54,7 @@ impl Moments {
             if number & 1 == 0 {
                 return number;
             }
-            std::hint::spin_loop();
+            spin_loop();
         }
         // The thread that makes them may have lost its core.
         drop(self.lock());
@@ -86,3 +88,6 @@ impl Drop for Together<'_> {
         self.moments.number.store(number + 1, Ordering::Release);
     }
 }
+
+#[cfg(all(test, jeton_loom))]
+mod orders;
