@@ -113,7 +113,7 @@ fn p9_a_key_of_one_namespace_sees_its_own() {
     assert!(names(&of_all).contains(&"shop-b".to_owned()));
     expect(&get(&server, "/v1/live", &[("Authorization", &without)]), 403);
     // A stream ends when its key is no longer valid.
-    let mut stream = Stream::open(&server, &[("Authorization", &of_one)]).ok().expect("a stream");
+    let mut stream = Stream::open(&server, &[("Authorization", &of_one)]).expect("a stream");
     assert_eq!(stream.event().expect("an event")["namespaces"].as_array().map(Vec::len), Some(1));
     keys.revoke(&of_one);
     while stream.event().is_some() {}
@@ -123,7 +123,7 @@ fn p9_a_key_of_one_namespace_sees_its_own() {
 #[test]
 fn a_stream_shows_what_happens_and_ends_at_the_stop() {
     let server = Server::fresh();
-    let mut stream = Stream::open(&server, &[]).ok().expect("a stream");
+    let mut stream = Stream::open(&server, &[]).expect("a stream");
     assert!(stream.text.to_lowercase().contains("x-accel-buffering: no"), "{}", stream.text);
     assert!(stream.text.to_lowercase().contains("content-type: text/event-stream"));
     let first = stream.event().expect("an event");
@@ -150,7 +150,7 @@ fn a_stream_shows_what_happens_and_ends_at_the_stop() {
 fn p8_streams_have_places_of_their_own() {
     let server = Server::fresh();
     let mut streams: Vec<_> =
-        (0..STREAMS).map(|_| Stream::open(&server, &[]).ok().expect("a stream")).collect();
+        (0..STREAMS).map(|_| Stream::open(&server, &[]).expect("a stream")).collect();
     assert_eq!(Stream::open(&server, &[]).err(), Some(503), "a ninth");
     expect(&get(&server, "/v1/live", &[]), 200);
     // As many connections as there are places, and each stream goes on.

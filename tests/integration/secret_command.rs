@@ -2,6 +2,7 @@
 //! misbehave, and the samples of the documentation.
 
 use std::fs;
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -271,7 +272,7 @@ fn shell_with(line: &str, variables: &[(&str, String)]) -> bool {
     shell.args(["-c", line]).envs(variables.iter().map(|(name, value)| (name, value)));
     let done = shell.stdin(Stdio::null()).output().expect("it runs");
     if !done.status.success() {
-        println!("{line}: {}", String::from_utf8_lossy(&done.stderr));
+        let _ = write!(std::io::stderr(), "{line}: {}", String::from_utf8_lossy(&done.stderr));
     }
     done.status.success()
 }
