@@ -53,6 +53,15 @@ for (const scheme of ["light", "dark"]) {
 // Refused requests are no mistake of the page: the browser tells of them.
 assert.deepEqual(mistakes.filter((text) => !text.includes("401")), []);
 
+// A line is drawn within its canvas, also behind a reading without a value.
+const isDrawn = await page.evaluate(() => {
+  const canvas = document.querySelector("#charts canvas"), now = Date.now();
+  drawLine(canvas, [[now - 20_000, NaN], [now - 10_000, 50], [now, 60]], now);
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  return data.some((value) => value > 0);
+});
+assert.ok(isDrawn);
+
 // A hidden page asks for nothing, and goes on when it is shown again.
 const hide = (isHidden) => page.evaluate((isHidden) => {
   Object.defineProperty(document, "hidden", { configurable: true, get: () => isHidden });
