@@ -237,10 +237,11 @@ impl Follower {
         self.arrivals.send(Arrival::Landed(message)).is_ok()
     }
 
-    /// Whether another message can be handed over without a wait.
+    /// Whether another message can be handed over without a wait, and after it that the end of the
+    /// stream was reached.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        !self.arrivals.is_full()
+        self.arrivals.capacity().is_none_or(|places| self.arrivals.len() + 2 <= places)
     }
 
     /// Hands something over without a wait.

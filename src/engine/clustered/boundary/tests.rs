@@ -32,6 +32,8 @@ fn a_full_queue_of_messages_refuses_no_wait_and_a_closed_node_all() {
     while follower.has_room() {
         follower.caught_up();
     }
+    assert_eq!(arrivals.len(), ARRIVALS_MAX - 1, "a message has room with the end behind it");
+    follower.caught_up();
     let waiting = follower.barrier().unwrap();
     assert_eq!(arrivals.len(), ARRIVALS_MAX);
     told.waits.close();
