@@ -156,7 +156,11 @@ mod tests {
             limit(groups, &mounts, &[(file, text)])
         };
         assert_eq!(of("1073741824\n"), Some(1 << 30));
-        assert_eq!(of("9223372036854771712\n"), None, "what it writes where there is no limit");
+        assert_eq!(
+            of("9223372036854771712\n"),
+            None,
+            "the kernel writes this number for: no limit"
+        );
     }
 
     /// A container sees its own cgroup at the mount, whatever its path is outside.

@@ -11,7 +11,7 @@ use std::arch::x86_64::{__cpuid, __cpuid_count};
 struct Registers {
     /// Leaf 1, register ECX.
     first: u32,
-    /// Leaf 7, register EBX; 0 where there is no such leaf.
+    /// Leaf 7, register EBX. It is 0 on a CPU without leaf 7.
     seventh: u32,
 }
 

@@ -65,7 +65,8 @@ pub(super) fn export(args: &ExportArgs) -> Result<(), ClientError> {
     }
 }
 
-/// The lines of the file, without empty ones. A mistake is told by its line, never by its text.
+/// The lines of the file, without empty ones. An error names the number of a line, and never shows its
+/// text.
 fn names(file: &Path) -> Result<Vec<String>, ClientError> {
     let failed = |source| ClientError::Tokens { file: file.to_owned(), source };
     let input: Box<dyn BufRead> = match file.as_os_str() == "-" {
@@ -132,8 +133,8 @@ async fn ask(
     Ok(Some(expect(answer, &[StatusCode::OK])?.body.to_vec()))
 }
 
-/// A payload of bytes is `{"base64":"…"}` in a list; JSON of that very form is told from it by its
-/// length.
+/// A list shows a payload of bytes as `{"base64":"…"}`. A JSON payload may look the same; then the
+/// length of the payload decides.
 fn line(name: &str, payload: &str, status: &Status) -> String {
     let field = if is_bytes(payload, status.size) { "base64" } else { "payload" };
     let payload = match field {

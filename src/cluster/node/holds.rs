@@ -149,13 +149,19 @@ mod tests {
         assert_eq!(least(&mut holds, &next, 0, end), None, "positions begin anew");
     }
 
-    #[test]
-    fn a_node_that_reports_takes_the_place_of_one_copy() {
+    /// Two nodes have copied, from 70 and from 80 on.
+    fn two_copies() -> Holds {
         let mut holds = Holds::default();
         for durable in [70, 80] {
             let number = holds.begin(&state(durable), MINUTE);
             holds.copied(number);
         }
+        holds
+    }
+
+    #[test]
+    fn a_node_that_reports_takes_the_place_of_one_copy() {
+        let mut holds = two_copies();
         let mut joined = state(99);
         add(&mut joined, 3, 0);
         assert_eq!(least(&mut holds, &joined, 0, MINUTE), Some(70), "it has not reported yet");
@@ -170,11 +176,7 @@ mod tests {
 
     #[test]
     fn a_node_with_less_than_a_copy_does_not_end_its_hold() {
-        let mut holds = Holds::default();
-        for durable in [70, 80] {
-            let number = holds.begin(&state(durable), MINUTE);
-            holds.copied(number);
-        }
+        let mut holds = two_copies();
         let mut joined = state(99);
         add(&mut joined, 3, 0);
         joined.reports.insert(NodeId(3), report(90, 69));

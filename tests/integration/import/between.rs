@@ -5,6 +5,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Stdio;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use tempfile::TempDir;
+
 use super::source::{Source, count, import, said};
 use crate::resp_data::redis::Jeton;
 use crate::server::output;
@@ -82,23 +84,27 @@ fn p2_a_key_that_is_consumed_while_it_is_copied_does_not_stay() {
     assert_eq!(jeton.wire().say("GET cart:7"), "$-1\\r\\n", "consumed, and lives");
 }
 
-#[test]
-fn p2_after_a_kill_a_key_that_was_not_confirmed_ends_by_itself_and_is_never_put_again() {
-    let Some(source) = Source::start("import: probation") else { return };
-    let (jeton, dir) = (Jeton::start(), tempfile::tempdir().expect("a temporary folder"));
-    start(&source, &jeton);
-    let proxy = Proxy::before(&source);
-    let mut child = import(&format!("redis://{}", proxy.address), &jeton, &dir)
+/// Kills an import when its key is put and not confirmed: when the source is asked again.
+fn kill_unconfirmed(source: &Source, jeton: &Jeton, dir: &TempDir) {
+    let proxy = Proxy::before(source);
+    let mut child = import(&format!("redis://{}", proxy.address), jeton, dir)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .expect("it starts");
     proxy.held.recv().expect("the value passes");
     proxy.go_on.send(()).expect("it waits");
-    // The source is asked again: the key is put, and not confirmed.
     proxy.held.recv().expect("the value passes again");
     child.kill().expect("a child of ours");
     child.wait().expect("it has ended");
+}
+
+#[test]
+fn p2_after_a_kill_a_key_that_was_not_confirmed_ends_by_itself_and_is_never_put_again() {
+    let Some(source) = Source::start("import: probation") else { return };
+    let (jeton, dir) = (Jeton::start(), tempfile::tempdir().expect("a temporary folder"));
+    start(&source, &jeton);
+    kill_unconfirmed(&source, &jeton, &dir);
     let left = jeton.wire().say("PTTL cart:7");
     let left: u64 = left.trim_start_matches(':').trim_end_matches("\\r\\n").parse().expect("lives");
     assert!(left <= 30_000, "{left} ms");
@@ -116,17 +122,7 @@ fn p2_a_key_that_was_not_confirmed_is_confirmed_by_the_next_import() {
     let Some(source) = Source::start("import: resumed") else { return };
     let (jeton, dir) = (Jeton::start(), tempfile::tempdir().expect("a temporary folder"));
     start(&source, &jeton);
-    let proxy = Proxy::before(&source);
-    let mut child = import(&format!("redis://{}", proxy.address), &jeton, &dir)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("it starts");
-    proxy.held.recv().expect("the value passes");
-    proxy.go_on.send(()).expect("it waits");
-    proxy.held.recv().expect("the value passes again");
-    child.kill().expect("a child of ours");
-    child.wait().expect("it has ended");
+    kill_unconfirmed(&source, &jeton, &dir);
     let (code, text) = said(&output(&mut import(&source.url(), &jeton, &dir)));
     assert_eq!((code, count(&text, "copied")), (0, 1), "{text}");
     let left = jeton.wire().say("TTL cart:7");

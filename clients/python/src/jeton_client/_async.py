@@ -216,7 +216,7 @@ class AsyncClient:
         With `if_absent` a token that is there stays, and the error is `PreconditionFailed`. It is
         `Conflict` if that token was issued by a reference or key. Is not sent again after a lost answer:
         what was consumed meanwhile would live again. So the key of its `OutcomeUnknown` is None, and
-        `status` tells what is there."""
+        `status` shows what has that name now."""
         item = Item(payload, ttl=ttl, uses=uses, peek=peek)
         return await self._perform(ops.put(name, item, if_absent))
 
