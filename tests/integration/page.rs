@@ -4,7 +4,7 @@ use std::io::Read;
 use std::path::Path;
 use std::process::Command;
 
-use rustix::process::Signal;
+use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
 use crate::access::Keys;
@@ -41,10 +41,14 @@ impl Stream {
         if status == 200 { Ok(stream) } else { Err(status) }
     }
 
-    /// Reads until this text is there; false where the stream ends before.
+    /// Reads until this text is there; false where the stream ends before, with its connection or by
+    /// its last chunk.
     fn until(&mut self, end: &str) -> bool {
         let mut piece = [0; 4096];
         while !self.text.contains(end) {
+            if self.text.ends_with("\r\n0\r\n\r\n") {
+                return false;
+            }
             match self.conn.stream().read(&mut piece) {
                 Ok(0) | Err(_) => return false,
                 Ok(len) => self.text.push_str(&String::from_utf8_lossy(&piece[..len])),
@@ -116,6 +120,16 @@ fn p9_a_key_of_one_namespace_sees_its_own() {
     let mut stream = Stream::open(&server, &[("Authorization", &of_one)]).expect("a stream");
     assert_eq!(stream.event().expect("an event")["namespaces"].as_array().map(Vec::len), Some(1));
     keys.revoke(&of_one);
+    let reload = || kill_process(server.pid(), Signal::HUP).expect("it runs");
+    reload();
+    while stream.event().is_some() {}
+    // And when it may see less than at first.
+    let mut stream = Stream::open(&server, &[("Authorization", &of_all)]).expect("a stream");
+    assert!(stream.event().is_some());
+    let file = std::fs::read_to_string(keys.path()).expect("the keys");
+    std::fs::write(keys.path(), file.replace("namespace = \"*\"", "namespace = \"shop-b\""))
+        .expect("written");
+    reload();
     while stream.event().is_some() {}
     expect(&get(&server, "/healthz", &[]), 200);
 }
@@ -153,9 +167,17 @@ fn p8_streams_have_places_of_their_own() {
         (0..STREAMS).map(|_| Stream::open(&server, &[]).expect("a stream")).collect();
     assert_eq!(Stream::open(&server, &[]).err(), Some(503), "a ninth");
     expect(&get(&server, "/v1/live", &[]), 200);
-    // As many connections as there are places, and each stream goes on.
-    let _idle: Vec<_> = (0..64).map(|_| Conn::open(server.admin).expect("a connection")).collect();
+    // As many connections as there are places: none gives way, and each stream goes on.
+    let mut idle: Vec<_> =
+        (1..64).map(|_| Conn::open(server.admin).expect("a connection")).collect();
     expect(&get(&server, "/readyz", &[]), 200);
+    let mut closed = idle.iter_mut().map(|conn| {
+        let stream = conn.stream();
+        stream.set_nonblocking(true).expect("a socket");
+        let read = stream.read(&mut [0]);
+        !read.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    });
+    assert!(!closed.any(|is_closed| is_closed), "a stream takes no place from them");
     assert!(streams.iter_mut().all(|stream| stream.event().is_some()));
     assert!(streams.iter_mut().all(|stream| stream.event().is_some()));
     streams.pop();

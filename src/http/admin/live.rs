@@ -4,6 +4,7 @@
 //! own, so they take none from probes. The next client is told to ask for single readings.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use super::namespaces::Told;
 use super::readiness;
 use super::seats::Seat;
 use super::streams::{Place, STREAMS_MAX};
-use super::view::{TEXT, View, text};
+use super::view::{TEXT, UNIX_PEER, View, text};
 use crate::build_info;
 use crate::cluster::node::{NodeView, Report};
 use crate::engine::{BackupError, Detail, Engine, Stats};
@@ -32,6 +33,7 @@ use crate::http::answer::response::NO_SNIFF;
 use crate::http::server::gauges::Gauges;
 use crate::keys::Access;
 use crate::model::scope::Scope;
+use crate::model::time::UnixMillis;
 use crate::service::operation::OPERATIONS;
 
 /// Path of one reading.
@@ -149,7 +151,11 @@ pub(super) fn stream(
     seat.stands_apart();
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let body = Events { view: view.clone(), viewer, ticks, is_over: false, _place: place };
+    let certificate = shown.peer.filter(|_| shown.key.is_none());
+    let until = certificate.map_or(UnixMillis::MAX, |peer| peer.not_after);
+    let address = shown.address.unwrap_or(UNIX_PEER).ip();
+    let (view, is_over, _place) = (view.clone(), false, place);
+    let body = Events { view, viewer, until, address, ticks, is_over, _place };
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, EVENTS);
@@ -164,17 +170,27 @@ pub(super) fn stream(
 pub(in crate::http) struct Events {
     view: Arc<View>,
     viewer: Viewer,
+    /// The end of the certificate that stands for the key.
+    until: UnixMillis,
+    address: IpAddr,
     ticks: Interval,
     is_over: bool,
     _place: Place,
 }
 
 impl Events {
-    /// Whether the key that asked for the stream is still valid.
+    /// Whether the key that asked for the stream may still see it, and nothing else than at first.
     fn may_go_on(&self) -> bool {
         let Some(access) = &self.viewer else { return true };
         let now = self.view.now();
-        let is_it = |other: &Access| other.key == access.key && now < other.expires_at;
+        let is_it = |other: &Access| {
+            other.key == access.key
+                && now < other.expires_at.min(self.until)
+                && other.may(Scope::Metrics)
+                && other.namespace == access.namespace
+                && other.is_accepted_from(self.address)
+                && other.certificate == access.certificate
+        };
         self.view.key_table().is_some_and(|table| table.all().any(is_it))
     }
 }
@@ -191,8 +207,12 @@ impl Body for Events {
             return Poll::Ready(None);
         }
         ready!(self.ticks.poll_tick(cx));
-        // The last event says why.
-        self.is_over = self.view.is_draining() || !self.may_go_on();
+        if !self.may_go_on() {
+            self.is_over = true;
+            return Poll::Ready(None);
+        }
+        // The last event says that the server drains.
+        self.is_over = self.view.is_draining();
         let json =
             serde_json::to_string(&read(&self.view, self.viewer.as_deref())).unwrap_or_default();
         Poll::Ready(Some(Ok(Frame::data(format!("data: {json}\n\n").into()))))

@@ -161,7 +161,10 @@ impl Seat {
                 self.state.is_apart.set(false);
             }
             // The time limit of the next request starts, and the reader checks it.
-            Doing::Idle => drop(self.state.reader.take().map(Waker::wake)),
+            Doing::Idle => {
+                self.state.is_apart.set(false);
+                self.state.reader.take().into_iter().for_each(Waker::wake);
+            }
             Doing::Beginning | Doing::Head => (),
         }
     }
