@@ -35,11 +35,13 @@ impl Told<Namespace> {
     }
 }
 
-/// Metrics of the namespaces that have a key or a quota and of the default one.
+/// Metrics of the namespaces that have a key or a quota and of the default one; or of `only` one of
+/// them.
 pub(in crate::http) fn all(
     engine: &Engine,
     gauges: Option<&Gauges>,
     keys: Option<&Keys>,
+    only: Option<&Namespace>,
 ) -> Vec<Told<Namespace>> {
     let mut refused: BTreeMap<Namespace, u64> = BTreeMap::new();
     refused.insert(Namespace::default(), 0);
@@ -49,6 +51,9 @@ pub(in crate::http) fn all(
     }
     for (namespace, count) in gauges.into_iter().flat_map(Gauges::issues_refused) {
         refused.insert(namespace.clone(), count);
+    }
+    if let Some(only) = only {
+        refused.retain(|namespace, _| namespace == only);
     }
     let told = refused.into_iter().map(|(namespace, refused)| {
         let holding = engine.holding(engine.digester().of(&namespace).tag());
@@ -68,8 +73,14 @@ impl Few {
     pub(in crate::http) fn few(&self, mut all: Vec<Told<Namespace>>) -> Vec<Told> {
         all.sort_by_key(|one| std::cmp::Reverse(one.tokens));
         let mut own = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known: BTreeSet<_> = all.iter().map(|one| &one.namespace).collect();
+        own.retain(|namespace| known.contains(namespace));
+        // What has been counted among the others stays there: their counter must not fall. And an
+        // empty namespace takes no place that a larger one may need.
+        let (is_first, has_others) = (own.is_empty(), all.len() > TOLD_MAX);
         for one in &all {
-            if own.len() < TOLD_MAX {
+            let may = !has_others || (one.tokens > 0 && (is_first || one.refused == 0));
+            if own.len() < TOLD_MAX && may {
                 own.insert(one.namespace.clone());
             }
         }
@@ -132,5 +143,21 @@ mod tests {
             let same = after.iter().find(|told| told.namespace == one.namespace);
             assert!(same.is_some_and(|same| same.refused >= one.refused), "{one:?}: {same:?}");
         }
+    }
+
+    #[test]
+    fn places_are_for_namespaces_that_exist_and_hold_something() {
+        let few = Few::default();
+        let mut empty = all(1_000);
+        empty.iter_mut().for_each(|one| (one.tokens, one.refused) = (0, 0));
+        assert_eq!(few.few(empty.clone()).len(), 1, "nobody takes a place for nothing");
+        empty[999].tokens = 7;
+        assert_eq!(few.few(empty)[0].namespace, "n999");
+        // Others come in the place of the hundred that were known.
+        let few = Few::default();
+        assert_eq!(few.few(all(100)).len(), 100);
+        let next: Vec<_> = all(200).into_iter().skip(100).collect();
+        let told = few.few(next);
+        assert_eq!((told.len(), told[0].namespace.as_str()), (100, "n199"));
     }
 }

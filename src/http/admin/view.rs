@@ -81,11 +81,9 @@ impl View {
     /// The namespaces that a viewer may see: `only` one, or those with metrics of their own and the
     /// others together.
     pub(super) fn namespaces(&self, engine: &Engine, only: Option<&Namespace>) -> Vec<Told> {
-        let all = namespaces::all(engine, self.gauges.get(), self.keys.get());
+        let all = namespaces::all(engine, self.gauges.get(), self.keys.get(), only);
         match only {
-            Some(only) => {
-                all.into_iter().filter(|told| told.namespace == *only).map(Told::named).collect()
-            }
+            Some(_) => all.into_iter().map(Told::named).collect(),
             None => self.told.few(all),
         }
     }
