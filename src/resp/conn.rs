@@ -22,6 +22,7 @@ use crate::service::gathered::{Gathered, GroupLen};
 use crate::service::memory_budget::{HeldBytes, Holder};
 use crate::service::principal::Principal;
 use crate::service::state::Service;
+use crate::trace::Draw;
 
 /// How long a connection that was closed by us may take to read the last answer.
 const LINGER: std::time::Duration = std::time::Duration::from_secs(2);
@@ -63,8 +64,8 @@ pub(in crate::resp) struct Conn {
     pub(in crate::resp) peer: SocketAddr,
     pub(in crate::resp) local: Option<SocketAddr>,
     pub(in crate::resp) credentials: CachedCredentials,
-    /// The sampler has chosen the next command for a span.
-    pub(in crate::resp) is_drawn: Cell<bool>,
+    /// Whether the next command has a span, as far as the short way has decided.
+    pub(in crate::resp) draw: Cell<Draw>,
     /// How many of its commands are looked up together.
     pub(in crate::resp) together: Cell<GroupLen>,
     totals: HeldBytes,
@@ -84,7 +85,7 @@ impl Conn {
             peer,
             local,
             credentials: CachedCredentials::of(peer.ip()),
-            is_drawn: Cell::new(false),
+            draw: Cell::default(),
             together: Cell::default(),
             totals: HeldBytes::default(),
             phase: Cell::new(Phase::New),

@@ -72,7 +72,7 @@ impl Performer {
     }
 
     fn begin(&self) -> (Trail, Holder) {
-        let arrival = Arrival { protocol: "resp", is_drawn: self.conn.is_drawn.take() };
+        let arrival = Arrival { protocol: "resp", drawn: self.conn.draw.take() };
         let trail = Trail::begin(&self.worker.service, self.conn.peer, Some(arrival));
         trail.admitted(&self.principal);
         (trail, self.conn.holder(Some(self.principal.clone())))

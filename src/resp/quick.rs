@@ -23,6 +23,7 @@ use crate::service::operation::Operation;
 use crate::service::principal::Principal;
 use crate::service::quick_trail::QuickTrail;
 use crate::store::Lookup;
+use crate::trace::Draw;
 
 /// What every canonical `GET` begins with, but for the case of its name.
 const HEAD: &[u8] = b"*2\r\n$3\r\nGET\r\n$";
@@ -81,6 +82,10 @@ pub(in crate::resp) fn get<const TRACED: bool>(
     let answered = turn.answer(group.digest(&access.digester), room);
     input.advance(group.end_of(answered));
     let is_whole = answered == group.len() || !room.has_room();
+    if TRACED && !is_whole {
+        // The next command was passed over, and what was chosen behind it waits.
+        conn.draw.set(Draw::Passed);
+    }
     conn.together.set(conn.together.get().after(is_whole));
     answered
 }
@@ -89,11 +94,18 @@ pub(in crate::resp) fn get<const TRACED: bool>(
 /// performed.
 fn is_sampled(worker: &Worker, conn: &Conn) -> bool {
     let Some(traced) = &worker.service.traced else { return false };
-    if !conn.is_drawn.get() {
-        // A command has no trace context.
-        conn.is_drawn.set(traced.chooses(&[], false).is_some());
+    match conn.draw.get() {
+        Draw::Taken => return true,
+        Draw::Passed => {
+            conn.draw.set(Draw::Undecided);
+            return false;
+        }
+        Draw::Undecided => {}
     }
-    conn.is_drawn.get()
+    // A command has no trace context.
+    let is_chosen = traced.chooses(&[], false).is_some();
+    conn.draw.set(if is_chosen { Draw::Taken } else { Draw::Undecided });
+    is_chosen
 }
 
 /// Adds a command of `len` bytes.

@@ -108,6 +108,11 @@ impl CachedCredentials {
         self.address.set(address);
     }
 
+    /// Whether the client has shown a valid certificate, which stands for a key.
+    pub(crate) fn has_certificate(&self) -> bool {
+        self.certificate.get().is_some()
+    }
+
     /// Sets the certificate that was verified in the TLS handshake.
     pub(crate) fn certified(&self, peer: Peer) {
         // A connection has one handshake.

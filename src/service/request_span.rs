@@ -8,15 +8,15 @@ use crate::service::audit_words::Ending;
 use crate::service::operation::Operation;
 use crate::service::state::Service;
 use crate::service::traced::Traced;
-use crate::trace::{Begun, Parent, Span};
+use crate::trace::{Begun, Draw, Parent, Span};
 
 /// How a request came.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Arrival {
     /// `http` or `resp`.
     pub(crate) protocol: &'static str,
-    /// Whether a short way has left it to this one because the sampler chose it.
-    pub(crate) is_drawn: bool,
+    /// What a short way that has left it to this one has decided.
+    pub(crate) drawn: Draw,
 }
 
 /// What is known of the span of a request so far; `None` where nothing is traced.
@@ -127,6 +127,6 @@ impl RequestSpan {
             log_wait: draft.log_wait.get(),
             tokens: draft.tokens.get(),
         };
-        traced.end(span, draft.has_key.get(), draft.arrival.is_drawn);
+        traced.end(span, draft.has_key.get(), draft.arrival.drawn);
     }
 }

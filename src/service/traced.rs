@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ahash::RandomState;
 
-use crate::trace::{Begun, Chosen, Span, Tracer};
+use crate::trace::{Begun, Chosen, Draw, Span, Tracer};
 
 /// The traces of one worker.
 pub(crate) struct Traced {
@@ -33,8 +33,8 @@ impl Traced {
     }
 
     /// As [`Tracer::end`].
-    pub(super) fn end(&self, span: Span, has_key: bool, is_drawn: bool) {
-        self.tracer.end(span, has_key, is_drawn, || self.draw());
+    pub(super) fn end(&self, span: Span, has_key: bool, drawn: Draw) {
+        self.tracer.end(span, has_key, drawn, || self.draw());
     }
 
     /// A random number of 63 bits.

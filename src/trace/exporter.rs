@@ -47,8 +47,9 @@ impl Exporter {
         let (stop, is_stopping) = oneshot::channel();
         let (tell_stopped, stopped) = std_mpsc::channel();
         let (resource, endpoint) = (settings.resource, endpoint.clone());
-        let complaint = None;
-        let work = Work { inbox, shared, sending, endpoint, resource, complaint, clock };
+        let (complaint, is_failing) = (None, false);
+        let work =
+            Work { inbox, shared, sending, endpoint, resource, complaint, is_failing, clock };
         std::thread::Builder::new().name("jeton-otlp".to_owned()).spawn(move || {
             runtime.block_on(work.run(is_stopping));
             // A name that is being looked up is not waited for.
@@ -75,15 +76,17 @@ struct Work {
     sending: Sending,
     endpoint: Endpoint,
     resource: Vec<(String, String)>,
-    /// When failures were last logged, if the last message failed.
+    /// When failures were last logged.
     complaint: Option<Duration>,
+    /// Whether a failure was logged, and no success after it.
+    is_failing: bool,
     clock: Arc<dyn Clock>,
 }
 
 impl Work {
     /// Sends until the server stops; what is left then gets one more message.
     async fn run(mut self, mut is_stopping: oneshot::Receiver<()>) {
-        let mut batch = Vec::with_capacity(BATCH_MAX);
+        let (mut batch, mut sending) = (Vec::with_capacity(BATCH_MAX), None);
         loop {
             let is_over = tokio::select! {
                 biased;
@@ -97,13 +100,17 @@ impl Work {
             let sent = tokio::select! {
                 biased;
                 _ = &mut is_stopping => None,
-                sent = self.send(message) => Some(sent),
+                sent = self.send(message.clone()) => Some(sent),
             };
-            let Some(sent) = sent else { break };
+            let Some(sent) = sent else {
+                sending = Some((batch.len() as u64, message));
+                batch.clear();
+                break;
+            };
             self.settle(batch.len() as u64, sent);
             batch.clear();
         }
-        self.finish(batch).await;
+        self.finish(sending, batch).await;
     }
 
     /// Waits for a span, and then for others that follow it soon. Keeps all in `batch`, also where it
@@ -143,7 +150,7 @@ impl Work {
                 let rejected = rejected.min(spans);
                 self.shared.sent(spans - rejected);
                 self.shared.dropped_refused(rejected);
-                if self.complaint.take().is_some() {
+                if std::mem::take(&mut self.is_failing) {
                     tracing::info!("spans are sent to {} again", self.endpoint);
                 }
                 if rejected > 0 {
@@ -165,7 +172,7 @@ impl Work {
         if self.complaint.is_some_and(|since| now.saturating_sub(since) < COMPLAIN) {
             return;
         }
-        self.complaint = Some(now);
+        (self.complaint, self.is_failing) = (Some(now), true);
         let hint = match self.endpoint.has_grpc_port() || failure.may_be_grpc() {
             true => {
                 ". If this is the collector's port for gRPC, name its port for HTTP: usually 4318"
@@ -175,23 +182,32 @@ impl Work {
         tracing::warn!(spans, "spans were dropped: {}: {failure}{hint}", self.endpoint);
     }
 
-    /// Sends what was gathered and what is queued, for a second at most.
-    async fn finish(mut self, mut batch: Vec<Span>) {
+    /// Sends again the message that was being sent, with the same spans, and what was gathered and is
+    /// queued; for a second at most.
+    async fn finish(mut self, sending: Option<(u64, Bytes)>, mut batch: Vec<Span>) {
         self.inbox.close();
         while let Ok(span) = self.inbox.try_recv() {
             batch.push(span);
         }
-        let spans = batch.len() as u64;
-        if spans == 0 {
-            return;
-        }
-        let message = Bytes::from(message::request(&self.resource, &batch));
-        match timeout(STOP, self.sending.send(message)).await {
-            Ok(sent) => self.settle(spans, sent),
-            Err(_) => {
-                self.shared.dropped_stopped(spans);
-                tracing::warn!(spans, "spans were dropped at the stop: {} is slow", self.endpoint);
+        let messages = batch.chunks(BATCH_MAX).map(|spans| {
+            (spans.len() as u64, Bytes::from(message::request(&self.resource, spans)))
+        });
+        let messages: Vec<_> = sending.into_iter().chain(messages).collect();
+        let mut left: u64 = messages.iter().map(|(spans, _)| spans).sum();
+        let all = async {
+            for (spans, message) in messages {
+                let sent = self.sending.send(message).await;
+                left -= spans;
+                self.settle(spans, sent);
             }
+        };
+        if timeout(STOP, all).await.is_err() {
+            self.shared.dropped_stopped(left);
+            tracing::warn!(
+                spans = left,
+                "spans were dropped at the stop: {} is slow",
+                self.endpoint
+            );
         }
     }
 }

@@ -131,26 +131,30 @@ impl Tracer {
         has_place.then_some(chosen)
     }
 
-    /// Queues the span of an answered request, if it is sampled. `is_drawn`: it was chosen
-    /// [`ByDraw`](Chosen::ByDraw) before.
+    /// Queues the span of an answered request, if it is sampled. `drawn` is what a short way that has
+    /// left it has decided.
     pub(crate) fn end(
         &self,
         mut span: Span,
         has_key: bool,
-        is_drawn: bool,
+        drawn: Draw,
         draw: impl FnOnce() -> u64,
     ) {
         if !has_key && self.0.trust == Trust::Keys {
             span.parent = None;
         }
         let Inner { shared, queue, sampler, .. } = &*self.0;
-        if !(is_drawn && span.parent.is_none()) {
-            if !sampler.takes(span.parent.as_ref(), draw) {
-                return;
-            }
-            if !shared.take_place(self.monotonic()) {
-                shared.dropped_over_limit(1);
-                return;
+        match drawn {
+            Draw::Passed => return,
+            Draw::Taken if span.parent.is_none() => {}
+            Draw::Taken | Draw::Undecided => {
+                if !sampler.takes(span.parent.as_ref(), draw) {
+                    return;
+                }
+                if !shared.take_place(self.monotonic()) {
+                    shared.dropped_over_limit(1);
+                    return;
+                }
             }
         }
         if queue.try_send(span).is_err() {
@@ -163,6 +167,18 @@ impl Tracer {
     pub fn stats(&self) -> Stats {
         self.0.shared.stats()
     }
+}
+
+/// What a short way has decided about the next request, which it leaves to the ordinary way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Draw {
+    /// Nothing.
+    #[default]
+    Undecided,
+    /// It is sampled, and has its place among the spans of this second.
+    Taken,
+    /// It is not sampled. It goes the ordinary way for another reason, and is not drawn again.
+    Passed,
 }
 
 /// Why a request of a short way goes the ordinary way.

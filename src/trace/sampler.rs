@@ -2,7 +2,8 @@
 
 use super::parent::Parent;
 
-/// A sampler: what its caller decided counts, or not, and else a share of all requests.
+/// Decides which requests are sampled: as their caller decided, if the sampler follows callers;
+/// otherwise a share of them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampler {
     /// Whether the decision of the caller counts, where there is one.

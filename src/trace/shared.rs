@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use crossbeam::utils::CachePadded;
+
 /// The counters of the traces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -17,9 +19,9 @@ pub struct Stats {
 pub(super) struct Shared {
     spans_a_second: u32,
     /// The second, and the spans in it: 32 bits each.
-    window: AtomicU64,
+    window: CachePadded<AtomicU64>,
     sent: AtomicU64,
-    over_limit: AtomicU64,
+    over_limit: CachePadded<AtomicU64>,
     from_queue: AtomicU64,
     unanswered: AtomicU64,
     refused: AtomicU64,
@@ -30,9 +32,9 @@ impl Shared {
     pub(super) fn new(spans_a_second: u32) -> Self {
         Self {
             spans_a_second,
-            window: AtomicU64::new(0),
+            window: CachePadded::new(AtomicU64::new(0)),
             sent: AtomicU64::new(0),
-            over_limit: AtomicU64::new(0),
+            over_limit: CachePadded::new(AtomicU64::new(0)),
             from_queue: AtomicU64::new(0),
             unanswered: AtomicU64::new(0),
             refused: AtomicU64::new(0),
@@ -91,7 +93,7 @@ impl Shared {
 
     pub(super) fn stats(&self) -> Stats {
         let dropped = [
-            ("limit", &self.over_limit),
+            ("limit", &*self.over_limit),
             ("queue", &self.from_queue),
             ("unanswered", &self.unanswered),
             ("refused", &self.refused),

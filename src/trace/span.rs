@@ -32,7 +32,7 @@ pub struct Span {
     /// Status of the answer, where the protocol has one.
     pub status: Option<u16>,
     /// Time between the call to the engine and its outcome: the wait for the log, or for the cluster.
-    /// `None` for a request that changed nothing.
+    /// `None` for a request that asked for no change.
     pub log_wait: Option<Duration>,
     /// Tokens of the request.
     pub tokens: usize,

@@ -248,7 +248,7 @@ fn p8_a_second_has_at_most_so_many_spans() {
     assert_eq!(dropped(&tracer, "limit"), 17);
     clock.advance(1000);
     for _ in 0..10 {
-        tracer.end(span(None), false, false, || 0);
+        tracer.end(span(None), false, Draw::Undecided, || 0);
     }
     assert_eq!(dropped(&tracer, "limit"), 24);
 }
@@ -263,7 +263,7 @@ fn p8_a_collector_that_hangs_costs_no_more_than_the_queue() {
     let until = clock.monotonic() + Duration::from_secs(60);
     // One message is under way, and the queue is full behind it.
     while dropped(&tracer, "queue") < 1000 && clock.monotonic() < until {
-        tracer.end(span(None), false, false, || 0);
+        tracer.end(span(None), false, Draw::Undecided, || 0);
     }
     assert!(dropped(&tracer, "queue") >= 1000);
     exporter.stop();
@@ -277,8 +277,8 @@ fn spans_are_sent_with_what_is_known_of_the_request() {
     let variables = [("OTEL_EXPORTER_OTLP_HEADERS", "x-key=abc")];
     let (tracer, _exporter) = start(&config(&format!("{url}/base/")), &variables);
     let parent = Parent::parse(VALID.as_bytes()).unwrap();
-    tracer.end(span(Some(parent)), true, false, || 0);
-    tracer.end(span(Some(parent)), false, false, || 0);
+    tracer.end(span(Some(parent)), true, Draw::Undecided, || 0);
+    tracer.end(span(Some(parent)), false, Draw::Undecided, || 0);
     let (head, message) = parts(&requests.recv_timeout(Duration::from_secs(30)).unwrap());
     assert!(head.starts_with("POST /base/v1/traces HTTP/1.1\r\n"), "{head}");
     assert!(head.contains("content-type: application/x-protobuf") && head.contains("x-key: abc"));
@@ -301,7 +301,7 @@ fn a_message_is_sent_once_more_and_then_dropped() {
     let (url, requests) = collector(&[BUSY, ACCEPTED, BUSY, BUSY]);
     let (tracer, _exporter) = start(&config(&url), &[]);
     for (sent, refused) in [(1, 0), (1, 1)] {
-        tracer.end(span(None), false, false, || 0);
+        tracer.end(span(None), false, Draw::Undecided, || 0);
         let [first, second] =
             [(); 2].map(|()| requests.recv_timeout(Duration::from_secs(30)).unwrap());
         assert_eq!(parts(&first).1, parts(&second).1, "the same spans");
@@ -318,7 +318,7 @@ fn what_a_collector_answers_is_counted() {
     let (url, _requests) = collector(&[PARTIAL, WRONG, GARBAGE, GARBAGE]);
     let (tracer, _exporter) = start(&config(&url), &[]);
     for (reason, count) in [("refused", 1), ("refused", 2), ("unanswered", 1)] {
-        tracer.end(span(None), false, false, || 0);
+        tracer.end(span(None), false, Draw::Undecided, || 0);
         eventually(|| dropped(&tracer, reason) == count);
     }
     assert_eq!(tracer.stats().sent, 0);
@@ -329,10 +329,27 @@ fn what_waits_is_sent_at_the_stop() {
     let (url, requests) = collector(&[ACCEPTED]);
     let (tracer, exporter) = start(&config(&url), &[]);
     for _ in 0..3 {
-        tracer.end(span(None), false, false, || 0);
+        tracer.end(span(None), false, Draw::Undecided, || 0);
     }
     exporter.stop();
     assert_eq!(tracer.stats().sent, 3);
     let (_, message) = parts(&requests.try_recv().unwrap());
     assert_eq!(message.resource_spans[0].scope_spans[0].spans.len(), 3);
+}
+
+#[test]
+fn a_request_that_a_short_way_leaves_is_drawn_once() {
+    let (url, _requests) = collector(&[]);
+    let few = Config { spans_a_second: 1, ..config(&url) };
+    let (tracer, _exporter) = start(&few, &[]);
+    let dropped = || dropped(&tracer, "limit");
+    assert_eq!(tracer.chooses(b"", false, || 0), Some(Chosen::ByDraw));
+    // Its place is taken: none is looked for again.
+    tracer.end(span(None), false, Draw::Taken, || 0);
+    assert_eq!(dropped(), 0);
+    for _ in 0..3 {
+        assert_eq!(tracer.chooses(b"", false, || 0), None);
+        tracer.end(span(None), false, Draw::Passed, || 0);
+    }
+    assert_eq!(dropped(), 3, "each is counted once");
 }

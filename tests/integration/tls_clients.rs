@@ -15,6 +15,7 @@ use crate::pki::{Ca, Client, Files, Identity, TlsConn, connect, put};
 use crate::raw::{PATIENCE, Response, request};
 use crate::server::{Launch, Server, jeton, output};
 use crate::support::{eventually, not_run};
+use crate::traces::{ACCEPTED, Collector, PARENT};
 
 /// A server with keys and a CA for client certificates.
 struct Mutual {
@@ -95,6 +96,26 @@ fn is_let_in(client: &Client, address: SocketAddr) -> bool {
 }
 
 const PAYLOAD: &str = r#"{"payload":1}"#;
+
+#[test]
+fn the_traceparent_of_a_certificate_is_believed_on_the_hot_path_too() {
+    let collector = Collector::start(ACCEPTED);
+    let mutual = Mutual::new(|launch| {
+        launch.flag("--otlp", &collector.url()).env("OTEL_TRACES_SAMPLER", "parentbased_always_off")
+    });
+    let mut conn = mutual.client("shop.example").connect(mutual.server.data).expect("a handshake");
+    let issued = ask(&mut conn, "", "POST", "/v1/tokens", PAYLOAD);
+    let path = format!("/v1/tokens/{}", issued.json()["token"].as_str().expect("a token"));
+    conn.send(&request("GET", &path, &[("traceparent", PARENT)], b"")).expect("sent");
+    assert_eq!(conn.response().expect("an answer").text(), "1");
+    // What waits is sent at the stop.
+    mutual.server.stop_well();
+    let (bytes, parent) = (collector.bytes(), &PARENT[36..52]);
+    let parent: Vec<u8> = (0..8)
+        .map(|at| u8::from_str_radix(&parent[2 * at..2 * at + 2], 16).expect("hexadecimal"))
+        .collect();
+    assert!(bytes.windows(8).any(|window| window == parent), "its span has the caller's as parent");
+}
 
 #[test]
 fn a_certificate_stands_for_the_key_that_names_it() {

@@ -19,17 +19,17 @@ use crate::secrecy::{KEY, ORDER, PAYLOAD, exercise, raw_bytes};
 use crate::server::{Launch, Server, output};
 use crate::support::eventually;
 
-const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+pub const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 /// A collector that keeps every byte that it is sent.
-struct Collector {
+pub struct Collector {
     address: SocketAddr,
     requests: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
 impl Collector {
     /// Answers each request with `answer`; with nothing at all where that is empty.
-    fn start(answer: &'static str) -> Self {
+    pub fn start(answer: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let requests = Arc::<Mutex<Vec<Vec<u8>>>>::default();
@@ -50,11 +50,11 @@ impl Collector {
         Self { address, requests }
     }
 
-    fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    fn bytes(&self) -> Vec<u8> {
+    pub fn bytes(&self) -> Vec<u8> {
         self.requests.lock().expect("not poisoned").concat()
     }
 
@@ -92,7 +92,7 @@ fn whole_request(socket: &mut TcpStream) -> Vec<u8> {
     }
 }
 
-const ACCEPTED: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+pub const ACCEPTED: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
 fn metric(server: &Server, name: &str) -> u64 {
     let metrics = metrics(server);

@@ -95,7 +95,7 @@ impl Exchange {
             conn.http2.begun.set(Some(task.clone()));
             (StreamGuard::new(worker, conn), task)
         });
-        let arrival = Arrival { protocol: "http", is_drawn: conn.http1.is_drawn.take() };
+        let arrival = Arrival { protocol: "http", drawn: conn.http1.draw.take() };
         let trail = Trail::begin(&worker.service, conn.address(), Some(arrival));
         trail.follows(|| request_head::only(&head.headers, "traceparent"));
         Self {

@@ -17,6 +17,7 @@ use crate::net::buffer::Buffer;
 use crate::service::authentication::CachedCredentials;
 use crate::service::gathered::GroupLen;
 use crate::service::memory_budget::{HeldBytes, Holder};
+use crate::trace::Draw;
 
 /// The `Host` of a connection's requests, so that it is looked at once. A longer one is looked at
 /// each time.
@@ -94,8 +95,8 @@ pub(in crate::http) struct Http1 {
     pub(super) framer: RefCell<Framer>,
     /// hyper has asked for the head of a request, and nothing of one was looked at.
     pub(super) is_between_requests: Cell<bool>,
-    /// The hot path has left the next request to hyper because the sampler chose it for a span.
-    pub(in crate::http) is_drawn: Cell<bool>,
+    /// Whether the next request has a span, as far as the hot path has decided.
+    pub(in crate::http) draw: Cell<Draw>,
     /// Bytes of requests that had arrived when the server began to drain and that hyper has not
     /// taken; `None` before that.
     owed_len: Cell<Option<usize>>,
@@ -154,7 +155,7 @@ impl ConnState {
             http1: Http1 {
                 framer: RefCell::default(),
                 is_between_requests: Cell::new(true),
-                is_drawn: Cell::new(false),
+                draw: Cell::default(),
                 owed_len: Cell::new(None),
             },
             is_http2: Cell::new(false),

@@ -39,7 +39,7 @@ use crate::service::gathered::Gathered;
 use crate::service::operation::Operation;
 use crate::service::quick_trail::QuickTrail;
 use crate::store::Lookup;
-use crate::trace::Chosen;
+use crate::trace::{Chosen, Draw};
 
 /// How far the hot path came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +96,9 @@ fn serve_as<const HITS_ONLY: bool, const TRACED: bool>(
     let (mut input, mut output) = (state.wire.input.borrow_mut(), state.wire.output.borrow_mut());
     let mut group = worker.gathered.borrow_mut();
     loop {
+        if TRACED && state.http1.draw.get() == Draw::Passed {
+            state.http1.draw.set(Draw::Undecided);
+        }
         if input.is_empty() {
             return Progress::Drained;
         }
@@ -183,14 +186,17 @@ fn gather<const TRACED: bool>(
 /// Whether the request with this head is for the service, because it is sampled. One that was chosen
 /// stays chosen until the service has it.
 fn is_sampled(worker: &Worker, state: &ConnState, head: &[u8], key: Option<&[u8]>) -> bool {
-    let (Some(traced), is_drawn) = (&worker.service.traced, &state.http1.is_drawn) else {
-        return false;
-    };
-    if is_drawn.get() {
+    let (Some(traced), draw) = (&worker.service.traced, &state.http1.draw) else { return false };
+    if draw.get() == Draw::Taken {
         return true;
     }
-    let chosen = traced.chooses(head, key.is_some());
-    is_drawn.set(chosen == Some(Chosen::ByDraw));
+    let has_key = key.is_some() || state.client.credentials.has_certificate();
+    let chosen = traced.chooses(head, has_key);
+    draw.set(match chosen {
+        Some(Chosen::ByDraw) => Draw::Taken,
+        Some(Chosen::ByParent) => Draw::Undecided,
+        None => Draw::Passed,
+    });
     chosen.is_some()
 }
 
@@ -210,6 +216,10 @@ impl Turn<'_> {
         gather::<TRACED>(group, unread, key, (self.worker, self.state));
         let answered = self.answer::<HITS_ONLY>(group, output);
         let is_whole = answered == group.len() || output.len() >= OUTPUT_LEN_MAX;
+        if TRACED && !is_whole {
+            // The next request was passed over, and what was chosen behind it waits.
+            self.state.http1.draw.set(Draw::Passed);
+        }
         let together = &self.state.client.together;
         together.set(together.get().after(is_whole));
         (group.end_of(answered), is_whole)
