@@ -84,7 +84,7 @@ impl Watch {
         };
         runtime.block_on(async {
             tokio::select! {
-                // A start that takes no time is told too.
+                // The first status is sent even if the start ends at once.
                 biased;
                 () = telling => None,
                 signal = signals.early_stop() => Some(signal),

@@ -1,7 +1,8 @@
 //! How long this node's message waits for its landing before it is proposed again.
 //!
-//! A message that was refused is not in the stream, so it is proposed again soon. One without an
-//! answer may be: another copy of it would be stored for nothing. The second attempt comes soon where
+//! A message that was refused is not in the stream, and one whose connection has ended perhaps is: both
+//! are proposed again soon. One without an answer is likely to be there, and another copy of it would be
+//! stored for nothing. The second attempt comes soon where
 //! landing has been fast, because an attempt is lost where the leader of the stream has just changed;
 //! later ones come after longer and longer waits.
 
