@@ -122,10 +122,10 @@ class NodeLink implements Link {
   }
 
   send(url: string, init: FetchInit, progress: Progress): Promise<FetchResponse> {
-    // Before it is dispatched, nothing is sent: `fetch` refuses some ports by itself.
-    progress.canTell = true;
     const dispatcher = {
       dispatch: (options: unknown, handler: Handler): boolean => {
+        // Not before: a `fetch` that wraps Node's may drop the dispatcher, and then nothing shows what is sent.
+        progress.canTell = true;
         if (!this.#watch(handler, progress)) progress.isSent = true;
         return this.#agent.dispatch(options, handler);
       },

@@ -5,7 +5,7 @@ import { createServer, type Server as HttpServer } from "node:http";
 import { type AddressInfo, createServer as createTcpServer } from "node:net";
 import { after, before, test } from "node:test";
 
-import { Client, ClientClosed, NoConnection, NotFound } from "jeton-client";
+import { Client, ClientClosed, NoConnection, NotFound, OutcomeUnknown } from "jeton-client";
 import { Server, TOKEN } from "./support.js";
 
 let server: Server;
@@ -114,4 +114,28 @@ test("p2 nothing was sent while a connection is not ready", async () => {
   await jeton.close();
   await assert.rejects(waiting, ClientClosed);
   silent.close();
+});
+
+test("p2 a global fetch that drops the dispatcher does not lose the key of what was sent", async () => {
+  // Reads the request, and never answers.
+  const silent = createServer((request) => request.resume());
+  await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+  const { port } = silent.address() as AddressInfo;
+  const original = globalThis.fetch;
+  globalThis.fetch = (url, init) => {
+    const { dispatcher: _dropped, ...kept } = init as RequestInit & { dispatcher?: unknown };
+    return original(url, kept);
+  };
+  try {
+    const jeton = new Client(`http://127.0.0.1:${port}`, { tryTimeoutMs: 50, deadlineMs: 2_000 });
+    await assert.rejects(
+      jeton.consume(TOKEN, { key: "k" }),
+      (error) => error instanceof OutcomeUnknown && error.key === "k",
+    );
+    await jeton.close();
+  } finally {
+    globalThis.fetch = original;
+    silent.closeAllConnections();
+    silent.close();
+  }
 });
