@@ -250,6 +250,7 @@ export class Client {
       return await group.outcomes;
     } finally {
       forget();
+      this.#deadlines.forget(group);
     }
   }
 

@@ -30,10 +30,6 @@ export class Group {
     });
   }
 
-  get isSettled(): boolean {
-    return this.#left <= 0;
-  }
-
   #settle(at: number, outcome: Outcome): void {
     if (this.#left <= 0) return;
     this.#found[at] = outcome;
@@ -61,26 +57,22 @@ export class Group {
 
 /** Ends the calls at their deadlines: one timer for all, which all have the same time. */
 export class Deadlines {
-  #groups: Group[] = [];
-  #first = 0;
+  /** Those that wait, in the order of their deadlines. */
+  readonly #groups = new Set<Group>();
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   watch(group: Group): void {
-    this.#forgetSettled();
-    this.#groups.push(group);
+    this.#groups.add(group);
     this.#plan();
   }
 
-  #forgetSettled(): void {
-    while (this.#groups[this.#first]?.isSettled === true) this.#first++;
-    if (this.#first > 1000 && this.#first * 2 > this.#groups.length) {
-      this.#groups = this.#groups.slice(this.#first);
-      this.#first = 0;
-    }
+  /** The call has ended. */
+  forget(group: Group): void {
+    this.#groups.delete(group);
   }
 
   #plan(): void {
-    const next = this.#groups[this.#first];
+    const [next] = this.#groups;
     if (this.#timer !== undefined || next === undefined) return;
     this.#timer = setTimeout(() => this.#ring(), Math.max(1, Math.ceil(next.endsAt - now())));
     unref(this.#timer);
@@ -88,12 +80,11 @@ export class Deadlines {
 
   #ring(): void {
     this.#timer = undefined;
-    for (let next = this.#groups[this.#first]; next !== undefined; next = this.#groups[this.#first]) {
-      if (!next.isSettled && next.endsAt > now()) break;
-      this.#first++;
-      next.abandon(new DeadlineExceeded("the deadline of the call has passed"));
+    for (const group of this.#groups) {
+      if (group.endsAt > now()) break;
+      this.#groups.delete(group);
+      group.abandon(new DeadlineExceeded("the deadline of the call has passed"));
     }
-    this.#forgetSettled();
     this.#plan();
   }
 
