@@ -199,7 +199,9 @@ function answer(response: FetchResponse, body: Uint8Array): Answer {
 async function collect(response: FetchResponse, maximum: number): Promise<Uint8Array | undefined> {
   const { headers } = response;
   const length = headers.get("content-length");
-  if (length !== null && headers.get("content-encoding") === null) {
+  // With one of these headers the length is not that of the body, and some runtimes do not look at it.
+  const isStated = ["content-encoding", "transfer-encoding"].every((name) => headers.get(name) === null);
+  if (length !== null && isStated) {
     if (Number(length) > maximum) return undefined;
     const whole = new Uint8Array(await response.arrayBuffer());
     return whole.length > maximum ? undefined : whole;

@@ -31,6 +31,21 @@ test("p8 an answer without a length is bounded too", async () => {
   await assert.rejects(client(honest.fetch, { answerMaxBytes: 50 }).status([TOKEN]), AnswerTooLarge);
 });
 
+test("p8 a length beside Transfer-Encoding or Content-Encoding bounds nothing", async () => {
+  for (const name of ["transfer-encoding", "content-encoding"]) {
+    let left = 1000;
+    const pull = (controller: ReadableStreamDefaultController): void => {
+      controller.enqueue(new Uint8Array(1000));
+      if (--left === 0) controller.close();
+    };
+    const headers = { "content-length": "1", [name]: "chunked" };
+    const { fetch } = fake(() => new Response(new ReadableStream({ pull }), { headers }));
+    await assert.rejects(client(fetch, { answerMaxBytes: 100_000 }).status([TOKEN]), AnswerTooLarge);
+    await settled();
+    assert.ok(left > 800, `${name}: ${1000 - left} kB were taken`);
+  }
+});
+
 test("p8 a call that has ended is not kept behind one that waits", async () => {
   setFlagsFromString("--expose-gc");
   const collectGarbage = runInNewContext("gc") as () => void;
