@@ -88,7 +88,10 @@ type AgentClass = new (options: object) => Agent;
 
 const DISPATCHERS = [2, 1].map((version) => Symbol.for(`undici.globalDispatcher.${version}`));
 
-/** The class of Node's own dispatcher: Node has no name for it. Undefined where the program has set another. */
+/**
+ * The class of Node's own dispatcher: Node has no name for it. Undefined where the program has set one of
+ * another class, which `fetch` then uses.
+ */
 function agentOfNode(scope: Scope): AgentClass | undefined {
   void scope.Headers; // loads undici
   const classes = DISPATCHERS.map((symbol) => scope[symbol]?.constructor);
