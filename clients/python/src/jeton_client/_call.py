@@ -46,6 +46,9 @@ BUDGET_FIRST: Final = 10.0
 BUDGET_PER_CALL: Final = 0.2
 BUDGET_MAX: Final = 1000.0
 
+POSITION_MAX: Final = 64
+"""Characters of a position."""
+
 _PROBES: Final = (
     ("/v1/resolve", b'{"tokens":[]}'),
     ("/v1/consume", b'{"tokens":[]}'),
@@ -231,9 +234,11 @@ class Core:
 
 
 def _order(position: str) -> tuple[int, ...]:
-    """Era and sequence number of `ERA.SEQ`. A text of another form goes first."""
+    """Era and sequence number of `ERA.SEQ`. A text of another form goes first, and one that is too long:
+    `int` raises an error for thousands of digits."""
     era, _, seq = position.partition(".")
-    return (int(era), int(seq)) if f"{era}{seq}".isdecimal() and era and seq else ()
+    is_position = len(position) <= POSITION_MAX and f"{era}{seq}".isdecimal() and era and seq
+    return (int(era), int(seq)) if is_position else ()
 
 
 class _Call:
