@@ -123,8 +123,8 @@ export class Client {
    *
    * With `ifAbsent` a token that is there stays, and the error is `PreconditionFailed`. It is `Conflict`
    * if that token was issued by a reference or key. Is not sent again after a lost answer: what was
-   * consumed meanwhile would live again. So the key of its `OutcomeUnknown` is undefined, and `status`
-   * tells what is there.
+   * consumed meanwhile would live again. So the key of its `OutcomeUnknown` is undefined. `status` shows
+   * what has that name now.
    */
   async put(
     name: string | { readonly name: string },

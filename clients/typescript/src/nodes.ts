@@ -50,7 +50,7 @@ export class Nodes {
     return this.#urls.length === 1 || this.#clusterOf.has(url);
   }
 
-  /** Whether each was asked once, be it without an answer. */
+  /** Whether each was asked once. Some may not have answered. */
   get hasAskedAll(): boolean {
     return this.#hasAskedAll;
   }

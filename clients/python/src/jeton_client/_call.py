@@ -174,7 +174,7 @@ class Nodes:
             return mistakes == self.mistakes
 
     def has_asked_all(self) -> bool:
-        """Whether each was asked once, be it without an answer."""
+        """Whether each was asked once. Some may not have answered."""
         return self._has_asked_all
 
     def forget(self) -> None:
