@@ -1,7 +1,7 @@
-"""The client on the nodes of a cluster, of which one is killed meanwhile: `cluster.py URL URL URL`.
+"""The client on the nodes of a cluster, of which the one that it uses is killed: `cluster.py URL URL URL`.
 
-Prints `begun` after the first tokens, and `ok` at the end: each token was consumed once, and its payload
-came back."""
+Prints `begun` and the URL of this node after the first tokens, and `ok` at the end: each token was consumed
+once, and its payload came back."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def main() -> None:
         for number in range(TOKENS):
             await one(client, number)
             if number == ALREADY_BEGUN:
-                print("begun", flush=True)
+                print(f"begun {client._core.nodes.current}", flush=True)
     print("ok")
 
 

@@ -1,7 +1,7 @@
-// The client on the nodes of a cluster, of which one is killed meanwhile: `cluster.mjs URL URL URL`.
+// The client on the nodes of a cluster, of which the one that it uses is killed: `cluster.mjs URL URL URL`.
 //
-// Prints `begun` after the first tokens, and `ok` at the end: each token was consumed once, and its payload
-// came back.
+// Prints `begun` and the URL of this node after the first tokens, and `ok` at the end: each token was consumed
+// once, and its payload came back.
 
 import { ok, rejects } from "node:assert/strict";
 
@@ -9,6 +9,14 @@ import { Client, NotFound, OutcomeUnknown } from "jeton-client";
 
 const TOKENS = 300;
 const ALREADY_BEGUN = 50;
+
+// The connections stay those of the client: only the URL is looked at.
+const { fetch } = globalThis;
+let used;
+globalThis.fetch = (url, init) => {
+  used = new URL(url).origin;
+  return fetch(url, init);
+};
 
 // An election of the servers takes longer than the calls of a healthy cluster.
 const jeton = new Client(process.argv.slice(2), { deadlineMs: 60_000 });
@@ -33,7 +41,7 @@ for (let number = 0; number < TOKENS; number++) {
   ok(payload.json() === number);
   ok((await consume(token)).json() === number);
   await rejects(jeton.consume(token), NotFound);
-  if (number === ALREADY_BEGUN) console.log("begun");
+  if (number === ALREADY_BEGUN) console.log(`begun ${used}`);
 }
 await jeton.close();
 console.log("ok");

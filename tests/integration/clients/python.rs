@@ -1,12 +1,9 @@
 //! The Python client: its tests with its types, its README, and the conformance suite over
 //! `AsyncClient` and `Client`.
 
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use super::{ROOT, prepared, run};
-use crate::cluster_serve::lab::{Lab, await_ready};
-use crate::server::wait;
+use super::{ROOT, outlives_its_node, prepared, run};
 use crate::volume::volume;
 
 const JETON: &str = env!("CARGO_BIN_EXE_jeton");
@@ -55,27 +52,12 @@ fn p2_p8_p9_the_client_for_threads_conforms() {
     conforms("sync");
 }
 
-/// The node that is killed is one that the client has asked, or will ask next.
 #[test]
 fn p2_each_token_is_consumed_once_although_a_node_is_killed() {
     let check = "the Python client on three nodes";
     let Some(mut python) = python(check) else { return };
-    let Some(lab) = Lab::begun(check) else { return };
-    let [one, two, three] = lab.start(["a", "b", "c"]);
-    [&one, &two, &three].into_iter().for_each(await_ready);
     python.arg(format!("{ROOT}/clients/python/conformance/cluster.py"));
-    python.args([&one, &two, &three].map(|node| format!("http://{}", node.data)));
-    let mut client = python.stdout(Stdio::piped()).spawn().expect("it runs");
-    let mut said = BufReader::new(client.stdout.take().expect("its output"));
-    let mut first = String::new();
-    said.read_line(&mut first).expect("a line");
-    assert_eq!(first, "begun\n");
-    two.kill9();
-    let ended = wait(&mut client);
-    let mut rest = String::new();
-    said.read_to_string(&mut rest).expect("text");
-    assert!(ended.success(), "{rest}");
-    assert_eq!(rest, "ok\n");
+    outlives_its_node(check, &mut python);
 }
 
 #[test]
