@@ -63,8 +63,6 @@ pub(super) struct Cleaning {
 struct OldSegment {
     seq: u64,
     cleaner: Cleaner,
-    /// Whether it is cleaned because of its age, so that the work does not wait for writes.
-    is_aged: bool,
     /// End of the frames that contain all its live entries.
     relocated_until: Option<Lsn>,
 }
@@ -89,6 +87,12 @@ impl Cleaning {
     #[cfg(test)]
     pub(super) fn credit<T: Timekeeper>(&self, sequencer: &Sequencer<T>) -> i64 {
         self.credit.saturating_add(earned(sequencer.since_cleaning.client_bytes))
+    }
+
+    /// Whether a segment is being cleaned.
+    #[cfg(test)]
+    pub(super) fn is_under_way(&self) -> bool {
+        self.current.is_some()
     }
 
     /// Encodes the live entries in the next slice of the oldest segment, in their current state. To
@@ -157,7 +161,7 @@ impl Cleaning {
         self.catch_up(sequencer);
         self.seal_aged(sequencer);
         self.clean_oldest(sequencer, is_idle);
-        self.earn_aged(sequencer.now());
+        self.earn_aged(sequencer);
         self.declare_released(sequencer);
     }
 
@@ -176,10 +180,15 @@ impl Cleaning {
         }
     }
 
-    /// Adds the credit of a segment that is cleaned for its age, whatever is written.
-    fn earn_aged(&mut self, now: UnixMillis) {
-        let is_aged = self.current.as_ref().is_some_and(|old| old.is_aged);
-        if is_aged && now >= self.earns_from {
+    /// Adds the credit of a segment that is too old, whatever is written. It may have become so since
+    /// its cleaning began.
+    fn earn_aged<T: Timekeeper>(&mut self, sequencer: &Sequencer<T>) {
+        let now = sequencer.now();
+        if self.current.is_none() || now < self.earns_from {
+            return;
+        }
+        let due = sequencer.log.as_ref().map(|log| log.wal.cleaning_due(now.0));
+        if matches!(due, Some(Clean::Aged { .. })) {
             self.earns_from = UnixMillis(now.0 + AGED_SLICE_MS);
             self.credit = self.credit.max(IDLE_SLICE_LEN);
         }
@@ -267,6 +276,12 @@ impl Cleaning {
         if self.release_relocated(sequencer).is_err() {
             return;
         }
+        let due = sequencer.log.as_ref().map(|log| log.wal.cleaning_due(now.0));
+        let is_scanned = self.current.as_ref().is_some_and(|old| old.relocated_until.is_none());
+        if is_scanned && matches!(due, Some(Clean::Expired { .. })) {
+            // Everything in it has expired meanwhile: it needs no further scan.
+            self.current = None;
+        }
         if self.current.is_some() || now < self.rests_until {
             return;
         }
@@ -276,21 +291,17 @@ impl Cleaning {
         // Without writes the log does not grow, and its live entries might be relocated in circles;
         // but marks alone fill a segment eventually.
         let has_grown = head - self.began_at.min(head) >= shared.config.wal.segment_size;
-        let (seq, is_aged) = match log.wal.cleaning_due(now.0) {
-            Clean::Aged { seq } => (seq, true),
-            Clean::Scan { seq } if !is_idle || has_grown => (seq, false),
+        let seq = match log.wal.cleaning_due(now.0) {
+            Clean::Aged { seq } => seq,
+            Clean::Scan { seq } if !is_idle || has_grown => seq,
             Clean::Expired { .. } | Clean::Scan { .. } | Clean::Nothing => return,
         };
         match log.wal.cleaner() {
             Ok(found) => {
                 self.began_at = head;
                 self.credit = 0;
-                self.current = found.map(|cleaner| OldSegment {
-                    seq,
-                    cleaner,
-                    is_aged,
-                    relocated_until: None,
-                });
+                self.current =
+                    found.map(|cleaner| OldSegment { seq, cleaner, relocated_until: None });
             }
             Err(error) => {
                 tracing::error!(%error, "can't clean the oldest segment");

@@ -125,6 +125,11 @@ impl Stepped {
         self.committer.cleaning.credit(&self.committer.sequencer)
     }
 
+    #[cfg(test)]
+    pub(super) fn is_cleaning(&self) -> bool {
+        self.committer.cleaning.is_under_way()
+    }
+
     /// Performs the queued operations and closes the log cleanly.
     ///
     /// # Errors
