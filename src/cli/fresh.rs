@@ -24,11 +24,12 @@ impl Fresh {
     /// SIGHUP: reloads everything.
     pub(super) fn read(&mut self) {
         service_manager::reloading();
-        self.read_all();
+        self.read_quietly();
         service_manager::ready();
     }
 
-    fn read_all(&mut self) {
+    /// The same for a server that is stopping: the service manager would take it for started again.
+    pub(super) fn read_quietly(&mut self) {
         if let (None, None, None) = (&self.configuration, &self.keys, &self.certificates) {
             tracing::info!("SIGHUP: no file to reload");
         }

@@ -85,7 +85,7 @@ impl Signals {
                 _ = self.terminate.recv() => self.terminate(),
                 _ = self.interrupt.recv() => self.interrupt(),
                 _ = self.hangup.recv() => {
-                    fresh.read();
+                    fresh.read_quietly();
                     None
                 }
                 () = tokio::time::sleep(FRESH_LOOK) => {

@@ -11,6 +11,7 @@ use rustix::time::{ClockId, clock_gettime};
 use tempfile::TempDir;
 
 use crate::server::{Launch, Server, jeton, wait};
+use crate::support::eventually;
 
 /// A service manager that only listens.
 struct Manager {
@@ -96,6 +97,28 @@ fn the_service_manager_hears_of_start_reload_and_stop() {
     let stopping = manager.message();
     assert_eq!(stopping[0], "STOPPING=1", "{stopping:?}");
     assert!(stopping.iter().any(|one| one.starts_with("EXTEND_TIMEOUT_USEC=")), "{stopping:?}");
+}
+
+/// It would count as started again.
+#[test]
+fn p8_a_reload_while_the_server_stops_is_not_told() {
+    let manager = Manager::new();
+    let server = manager.launch().flag("--drain-delay", "10m").start();
+    manager.until("READY=1");
+    signal(&server, Signal::TERM);
+    manager.until("STOPPING=1");
+    signal(&server, Signal::HUP);
+    eventually("it reads its files", || server.stderr().contains("SIGHUP: no file to reload"));
+    // The delay ends at a signal that comes a while after the first.
+    std::thread::sleep(Duration::from_millis(600));
+    let (status, said) = server.stop(Signal::TERM);
+    assert_eq!(status.code(), Some(0), "{said}");
+    manager.socket.set_nonblocking(true).expect("set");
+    let mut bytes = [0; 4096];
+    while let Ok(len) = manager.socket.recv(&mut bytes) {
+        let told = String::from_utf8_lossy(&bytes[..len]);
+        assert!(!told.contains("READY=1") && !told.contains("RELOADING=1"), "{told}");
+    }
 }
 
 #[test]
