@@ -1,4 +1,4 @@
-//! The memory limit of the cgroup that the process is in, as a container or a service has one.
+//! The memory and swap limits of the cgroup that the process is in, as a container or a service has one.
 //!
 //! Both versions of cgroups are read. A limit of a parent counts too, as far as the process can see
 //! its parents: in a container often only its own cgroup is mounted.
@@ -12,6 +12,11 @@ use crate::model::text::size_text;
 /// Part of the limit that entries may use, in percent: reading the log takes up to 1.3 times the
 /// memory of the entries, and clients have some of their own.
 const ENTRIES_PERCENT: u64 = 65;
+
+/// Files of the memory limit: in version 2, and in version 1.
+const MEMORY_FILES: [&str; 2] = ["memory.max", "memory.limit_in_bytes"];
+/// Files of the swap limit. Version 1 limits memory and swap together only, so it has none.
+const SWAP_FILES: [&str; 2] = ["memory.swap.max"; 2];
 
 /// Limits from here on are no limits: version 1 writes the largest number of whole pages.
 const NO_LIMIT: u64 = 1 << 60;
@@ -38,17 +43,23 @@ impl ServeConfig {
 /// The memory limit in bytes of the cgroup of this process, the least of all its parents; `None`
 /// without one.
 pub(super) fn memory_limit() -> Option<u64> {
-    memory_limit_under(Path::new("/"))
+    limit_under(Path::new("/"), MEMORY_FILES)
 }
 
-/// The same with the file system `root`.
-fn memory_limit_under(root: &Path) -> Option<u64> {
+/// The same of the swap that the process may use.
+pub(super) fn swap_limit() -> Option<u64> {
+    limit_under(Path::new("/"), SWAP_FILES)
+}
+
+/// The least limit in these files, with the file system `root`.
+fn limit_under(root: &Path, files: [&str; 2]) -> Option<u64> {
     let read = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
     let (groups, mounts) = (read("proc/self/cgroup"), read("proc/self/mountinfo"));
     let mounts: Vec<Mount<'_>> = mounts.lines().filter_map(Mount::parse).collect();
     let limits = groups.lines().filter_map(Group::parse).filter_map(|group| {
         let mount = mounts.iter().find(|mount| mount.is_of(&group))?;
-        mount.least(root, &group)
+        let file = if group.is_unified { files[0] } else { files[1] };
+        mount.least(root, &group, file)
     });
     limits.min()
 }
@@ -66,10 +77,6 @@ impl<'a> Group<'a> {
         let is_unified = number == "0" && controllers.is_empty();
         let is_of_memory = is_unified || controllers.split(',').any(|name| name == "memory");
         is_of_memory.then_some(Self { is_unified, path })
-    }
-
-    fn file(&self) -> &'static str {
-        if self.is_unified { "memory.max" } else { "memory.limit_in_bytes" }
     }
 }
 
@@ -100,14 +107,14 @@ impl<'a> Mount<'a> {
     }
 
     /// The least limit of `group` and its parents, as far as they are mounted here.
-    fn least(&self, root: &Path, group: &Group<'_>) -> Option<u64> {
+    fn least(&self, root: &Path, group: &Group<'_>, file: &str) -> Option<u64> {
         let point = root.join(self.point.trim_start_matches('/'));
         let path = Path::new(group.path);
         let inner = path.strip_prefix(self.group).or_else(|_| path.strip_prefix("/"));
         let inner: PathBuf = inner.map(Path::to_owned).unwrap_or_default();
         let folders = inner.ancestors().map(|folder| point.join(folder));
         let limit = |folder: PathBuf| {
-            let text = fs::read_to_string(folder.join(group.file())).ok()?;
+            let text = fs::read_to_string(folder.join(file)).ok()?;
             text.trim().parse().ok().filter(|limit| *limit < NO_LIMIT)
         };
         folders.filter_map(limit).min()
@@ -121,8 +128,17 @@ mod tests {
     const UNIFIED: &str = "34 31 0:28 / /sys/fs/cgroup rw,relatime shared:4 - cgroup2 cgroup2 rw\n";
     const MEMORY: &str = "35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
 
-    /// The limit in a file system with these files.
+    /// The memory limit in a file system with these files.
     fn limit(groups: &str, mounts: &str, files: &[(&str, &str)]) -> Option<u64> {
+        limit_in(MEMORY_FILES, groups, mounts, files)
+    }
+
+    fn limit_in(
+        names: [&str; 2],
+        groups: &str,
+        mounts: &str,
+        files: &[(&str, &str)],
+    ) -> Option<u64> {
         let root = tempfile::tempdir().unwrap();
         let shared = [("proc/self/cgroup", groups), ("proc/self/mountinfo", mounts)];
         for (name, text) in shared.iter().chain(files) {
@@ -130,7 +146,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
-        memory_limit_under(root.path())
+        limit_under(root.path(), names)
     }
 
     #[test]
@@ -145,6 +161,25 @@ mod tests {
         assert_eq!(of("max\n", "4096\n"), Some(4096));
         assert_eq!(of("8192\n", "4096\n"), Some(4096));
         assert_eq!(of("max\n", "max\n"), None);
+    }
+
+    /// Also one that stands in a parent alone, or in a container without its own path.
+    #[test]
+    fn a_swap_limit_is_found_as_a_memory_limit_is() {
+        let slice = "sys/fs/cgroup/system.slice/memory.swap.max";
+        let service = "sys/fs/cgroup/system.slice/jeton.service/memory.swap.max";
+        let memory = "sys/fs/cgroup/system.slice/memory.max";
+        let of = |files: &[(&str, &str)]| {
+            limit_in(SWAP_FILES, "0::/system.slice/jeton.service\n", UNIFIED, files)
+        };
+        assert_eq!(of(&[(slice, "0\n"), (service, "max\n")]), Some(0));
+        assert_eq!(of(&[(slice, "max\n"), (service, "0\n")]), Some(0));
+        assert_eq!(of(&[(slice, "max\n"), (memory, "0\n")]), None);
+        let groups = "4:memory:/box\n0::/\n";
+        let hybrid = "34 31 0:28 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
+        let file = "sys/fs/cgroup/unified/memory.swap.max";
+        assert_eq!(limit_in(SWAP_FILES, groups, hybrid, &[(file, "0\n")]), Some(0));
+        assert_eq!(limit_in(SWAP_FILES, "4:memory:/\n", MEMORY, &[]), None);
     }
 
     #[test]

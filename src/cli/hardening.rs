@@ -9,6 +9,8 @@ use rustix::process::{
 };
 use rustix::thread::set_no_new_privs;
 
+use super::cgroup;
+
 /// Applies the restrictions to this process, which has one thread so far: new threads inherit them.
 /// `allow_core` leaves out those that are in the way of a core dump or a debugger. Returns what an
 /// operator should know, to be logged.
@@ -58,21 +60,12 @@ fn forbid_core() -> io::Result<()> {
 /// Whether the system has swap that this process may use. What cannot be read counts as none.
 fn may_swap() -> bool {
     let swaps = fs::read_to_string("/proc/swaps").unwrap_or_default();
-    let group = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    has_swap(&swaps) && !is_swap_forbidden(&group)
+    has_swap(&swaps) && cgroup::swap_limit() != Some(0)
 }
 
 /// Whether the text of `/proc/swaps` has an entry below its heading.
 fn has_swap(swaps: &str) -> bool {
     swaps.lines().skip(1).any(|line| !line.trim().is_empty())
-}
-
-/// Whether the control group (version 2) of the process may not swap; `group` is the text of
-/// `/proc/self/cgroup`.
-fn is_swap_forbidden(group: &str) -> bool {
-    let Some(path) = group.lines().find_map(|line| line.strip_prefix("0::/")) else { return false };
-    let limit = fs::read_to_string(format!("/sys/fs/cgroup/{path}/memory.swap.max"));
-    limit.is_ok_and(|limit| limit.trim() == "0")
 }
 
 #[cfg(test)]
@@ -84,6 +77,5 @@ mod tests {
         let heading = "Filename\tType\tSize\tUsed\tPriority\n";
         assert!(!has_swap(heading) && !has_swap(""));
         assert!(has_swap(&format!("{heading}/dev/zram0 partition 8388604 0 100\n")));
-        assert!(!is_swap_forbidden("") && !is_swap_forbidden("0::/no/such/group\n"));
     }
 }
