@@ -125,6 +125,11 @@ pub(super) fn with_secret(
     watch: Watch,
 ) -> Result<Option<Watch>, ServeError> {
     let is_stopped = Arc::new(AtomicBool::new(false));
+    if config.secret_command.is_none() {
+        // There is nothing to wait for, and nothing to tell.
+        config.load_secret(&SystemClock::new(), &is_stopped)?;
+        return Ok(Some(watch));
+    }
     let stop = is_stopped.clone();
     let status = || "waiting for the secret".to_owned();
     let leave = move |signal| {
