@@ -46,16 +46,17 @@ pub(super) struct VerifyArgs {
 }
 
 pub(super) fn run(args: &VerifyArgs) -> ExitCode {
-    let secret = match args.secret() {
-        Ok(secret) => secret,
+    let given = match args.secret() {
+        Ok(given) => given,
         Err(failure) => return failure.end(),
     };
-    let since = match args.since(secret.as_ref()) {
+    let given = given.as_ref().map(|(secret, name)| (secret, name.as_path()));
+    let since = match args.since(given.map(|(secret, _)| secret)) {
         Ok(since) => since,
         Err(failure) => return failure.end(),
     };
     let shown = Shown::new("verifying");
-    let verified = verify(&args.dir, secret.as_ref(), &shown);
+    let verified = verify(&args.dir, given, &shown);
     drop(shown);
     let found = match verified {
         Ok(found) => found,
@@ -83,10 +84,11 @@ pub(super) fn run(args: &VerifyArgs) -> ExitCode {
 }
 
 impl VerifyArgs {
-    /// The secret, if a flag says where it is.
-    fn secret(&self) -> Result<Option<Secret>, Failure> {
-        let source = self.secret.source().map_err(Failure::Mistake)?;
-        Ok(source.map(|source| source.read(&SystemClock::new())).transpose()?)
+    /// The secret and its name in messages, if a flag says where it is.
+    fn secret(&self) -> Result<Option<(Secret, PathBuf)>, Failure> {
+        let Some(source) = self.secret.source().map_err(Failure::Mistake)? else { return Ok(None) };
+        let secret = source.read(&SystemClock::new())?;
+        Ok(Some((secret, source.to_string().into())))
     }
 
     fn since(&self, secret: Option<&Secret>) -> Result<Option<Since>, Failure> {

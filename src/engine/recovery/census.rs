@@ -33,15 +33,15 @@ use table::{Table, Token};
 mod table;
 
 /// Reads the log of a directory that no server uses. It creates and changes nothing, so the
-/// directory may be read-only. The secret is `secret`, or the `secret.key` in the directory;
-/// without either only structure and checksums are checked.
+/// directory may be read-only. The secret is `secret`, which messages name by the path, or the
+/// `secret.key` in the directory; without either only structure and checksums are checked.
 ///
 /// # Errors
 /// The errors of opening (damage with file and offset, another secret, or a directory in use), and a
 /// directory without a log.
 pub fn verify(
     dir: &Path,
-    secret: Option<&Secret>,
+    secret: Option<(&Secret, &Path)>,
     progress: &dyn Progress,
 ) -> Result<Verified, OpenError> {
     let _lock = wal::storage::disk::lock_to_read(dir)?;
@@ -51,7 +51,7 @@ pub fn verify(
     };
     let beside = dir.join(SECRET_FILE_NAME);
     let (secret, file) = match secret {
-        Some(secret) => (secret.clone(), secret::GIVEN.into()),
+        Some((secret, name)) => (secret.clone(), name.to_owned()),
         None if beside.exists() => (secret::read(&beside)?, beside),
         None => return verify_survey(&survey, progress),
     };

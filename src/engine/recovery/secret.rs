@@ -62,8 +62,8 @@ pub enum SecretError {
     Random(#[from] RandomError),
 }
 
-/// The name of a secret that the caller has given, in messages.
-pub(super) const GIVEN: &str = "the given secret";
+/// The name of a secret that the configuration has, in messages.
+const GIVEN: &str = "what --secret-command printed";
 
 /// The secret of the log in `dir`, and the file that it is from or what stands for one in messages.
 pub(in crate::engine) fn of_config(
