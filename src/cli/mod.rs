@@ -31,6 +31,7 @@ mod hardening;
 mod health;
 mod import;
 mod keys;
+mod log_id;
 mod logging;
 mod node;
 mod out;

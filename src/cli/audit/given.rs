@@ -10,6 +10,7 @@ use clap::Args;
 use crate::audit::verify::{ReadError, Since, SinceError};
 use crate::audit::{KeyError, PublicKey, SigningKey};
 use crate::cli::exit::{FAILED, MISTAKEN, UNANSWERED};
+use crate::cli::log_id::{LogIdError, is_secret_of, log_id_of};
 use crate::cli::out::{self, OutputError};
 use crate::cli::settings::{SecretArgs, SecretSource, SecretSourceError};
 use crate::clock::SystemClock;
@@ -32,12 +33,34 @@ pub(in crate::cli) struct KeptArgs {
 
 impl KeptArgs {
     pub(super) fn read(&self) -> Result<Secret, Failure> {
-        let source = self.source.source().map_err(Failure::Mistake)?;
-        let beside = || Some(SecretSource::File(self.data.as_ref()?.join(SECRET_FILE_NAME)));
-        let needed =
-            "the secret is needed: --data DIR, --secret-file FILE or --secret-command PROGRAM";
-        let source = source.or_else(beside).ok_or_else(|| Failure::Mistake(needed.to_owned()))?;
-        Ok(source.read(&SystemClock::new())?)
+        let given = self.source.source().map_err(Failure::Mistake)?;
+        let source = match (&given, &self.data) {
+            (Some(source), _) => source.clone(),
+            (None, Some(data)) => SecretSource::File(data.join(SECRET_FILE_NAME)),
+            (None, None) => {
+                let needed = "the secret is needed: --data DIR, --secret-file FILE or \
+                              --secret-command PROGRAM";
+                return Err(Failure::Mistake(needed.to_owned()));
+            }
+        };
+        let secret = source.read(&SystemClock::new())?;
+        if let (Some(source), Some(data)) = (&given, &self.data) {
+            check_of_log(data, &secret, source)?;
+        }
+        Ok(secret)
+    }
+}
+
+/// Checks that the secret is that of the log in `data`, if there is one: a variable may name the secret
+/// of another server.
+fn check_of_log(data: &Path, secret: &Secret, source: &SecretSource) -> Result<(), Failure> {
+    match log_id_of(data)? {
+        Some(log_id) if !is_secret_of(&log_id, secret) => {
+            let dir = data.display();
+            let text = "is not the secret that the log in";
+            Err(Failure::Mistake(format!("{source} {text} {dir} was written with")))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -48,6 +71,8 @@ pub(in crate::cli) enum Failure {
     Mistake(String),
     #[error(transparent)]
     Secret(#[from] SecretSourceError),
+    #[error(transparent)]
+    Log(#[from] LogIdError),
     #[error(transparent)]
     Key(#[from] KeyError),
     #[error("--public-key {}: {source}", file.display())]
@@ -66,7 +91,7 @@ impl Failure {
     pub(in crate::cli) fn end(&self) -> ExitCode {
         match self {
             Self::Output(error) => out::unprinted(error, ""),
-            Self::Key(_) => out::failed(self, FAILED),
+            Self::Key(_) | Self::Log(LogIdError::Damaged { .. }) => out::failed(self, FAILED),
             Self::Secret(SecretSourceError::Command(error)) if !error.is_mistake() => {
                 out::failed(self, FAILED)
             }

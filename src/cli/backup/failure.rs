@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::exit::{FAILED, MISTAKEN, UNANSWERED};
 use crate::cli::failure::{ClientError, code_of};
+use crate::cli::log_id::LogIdError;
 use crate::cli::out::OutputError;
 use crate::cli::settings::{ADMIN_LISTEN, SecretSourceError};
 use crate::cli::wire::WireError;
@@ -63,6 +64,15 @@ pub(in crate::cli) enum BackupFailure {
     Runtime(io::Error),
     #[error("{source}{lost}")]
     Output { source: OutputError, lost: &'static str },
+}
+
+impl From<LogIdError> for BackupFailure {
+    fn from(error: LogIdError) -> Self {
+        match error {
+            LogIdError::List { dir, source } => Self::Io { file: dir, deed: "list", source },
+            LogIdError::Damaged { dir, reason } => Self::Log { dir, reason },
+        }
+    }
 }
 
 impl BackupFailure {

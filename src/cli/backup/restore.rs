@@ -13,12 +13,13 @@ use clap::Args;
 use super::failure::BackupFailure;
 use super::manifest::Manifest;
 use super::place::{Place, check_free};
+use crate::cli::log_id::is_secret_of;
 use crate::cli::out::tell;
 use crate::cli::progress::Shown;
 use crate::cli::settings::{SecretArgs, SecretSource};
 use crate::clock::SystemClock;
-use crate::engine::{Config, Progress, SECRET_FILE_NAME};
-use crate::model::token::{Digester, Secret};
+use crate::engine::{Progress, SECRET_FILE_NAME};
+use crate::model::token::Secret;
 
 /// `jeton restore`
 #[derive(Args, Clone, Debug)]
@@ -91,8 +92,7 @@ pub(super) fn secret_of(log_id: &str, source: &SecretSource) -> Result<Secret, B
 
 /// Checks that a secret, which messages name so, belongs to the log with this id.
 pub(super) fn check_secret(log_id: &str, secret: &Secret, name: &str) -> Result<(), BackupFailure> {
-    let digester = Digester::new(secret, &Config::default().namespace);
-    match const_hex::encode(digester.secret_check()) == log_id {
+    match is_secret_of(log_id, secret) {
         true => Ok(()),
         false => Err(BackupFailure::WrongSecret(name.to_owned())),
     }

@@ -1,8 +1,7 @@
 //! `jeton secret new` makes a secret; `jeton secret export` copies that of a log to a file, apart from
 //! backups of the data.
 
-use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -12,11 +11,11 @@ use zeroize::Zeroizing;
 
 use super::failure::BackupFailure;
 use super::restore::secret_of;
+use crate::cli::log_id::log_id_of;
 use crate::cli::out::{self, tell};
 use crate::cli::settings::SecretArgs;
 use crate::engine::SecretError;
 use crate::model::token::Secret;
-use crate::wal::log_id_in;
 
 /// The subcommands of `jeton secret`.
 #[derive(Clone, Debug, Subcommand)]
@@ -81,7 +80,10 @@ fn write(out: &Path, secret: &Secret) -> Result<(), BackupFailure> {
 
 fn export(args: &ExportArgs) -> Result<(), BackupFailure> {
     let source = args.source.source_or_in(&args.data).map_err(BackupFailure::Mistake)?;
-    let log_id = read_log_id(&args.data)?;
+    let log_id = log_id_of(&args.data)?.ok_or_else(|| BackupFailure::Log {
+        dir: args.data.clone(),
+        reason: "there is no log".to_owned(),
+    })?;
     let secret = secret_of(&log_id, &source)?;
     write(&args.out, &secret)?;
     tell!(
@@ -92,30 +94,4 @@ fn export(args: &ExportArgs) -> Result<(), BackupFailure> {
         args.data.display()
     );
     Ok(())
-}
-
-/// Reads the log's id, which names its secret, from any segment. No lock is needed: a file has the
-/// name of a segment only while its header is complete.
-fn read_log_id(data: &Path) -> Result<String, BackupFailure> {
-    let listed = fs::read_dir(data).map_err(BackupFailure::io("list", data))?;
-    let mut reason = "there is no log".to_owned();
-    for entry in listed {
-        let entry = entry.map_err(BackupFailure::io("list", data))?;
-        if !entry.file_name().to_string_lossy().starts_with("segment-") {
-            continue;
-        }
-        let mut header = Vec::new();
-        let read = fs::File::open(entry.path()).and_then(|file| {
-            file.take(crate::wal::segment::HEADER_BLOCK_LEN).read_to_end(&mut header)
-        });
-        match read {
-            // The segment was released and removed meanwhile.
-            Err(error) => reason = error.to_string(),
-            Ok(_) => match log_id_in(&header) {
-                Some(id) => return Ok(const_hex::encode(id.0)),
-                None => reason = "a segment's header is damaged".to_owned(),
-            },
-        }
-    }
-    Err(BackupFailure::Log { dir: data.to_owned(), reason })
 }
