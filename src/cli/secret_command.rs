@@ -3,14 +3,15 @@
 //! The program runs before the server listens, without a shell, with an empty standard input and
 //! without the variables of jeton. It prints the secret to its standard output: 32 bytes, or their
 //! base64. A try has ten seconds; a program that fails is tried again until `--secret-wait` is over.
-//! It runs in a process group of its own, which is killed and reaped at the end of each try, so that
-//! nothing of it outlives the start.
+//! It runs in a process group of its own, which is killed at the end of each try, so that nothing of it
+//! outlives the start, unless it leaves the group (`setsid`).
 
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -18,7 +19,10 @@ use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 use zeroize::Zeroizing;
 
 use super::environment::PREFIX;
@@ -72,6 +76,9 @@ pub enum SecretCommandError {
         /// The length of its output, never the output.
         said: String,
     },
+    /// The handlers of signals cannot be installed.
+    #[error("the signals of this process can't be handled: {0}")]
+    Signals(io::Error),
     /// The caller wants no secret any more.
     #[error("stopped while --secret-command ran")]
     Stopped,
@@ -169,6 +176,22 @@ impl SecretCommand {
             }
             pause = (pause * 2).min(AGAIN_AFTER_MAX);
         }
+    }
+
+    /// The same for a command that handles no signals: SIGINT or SIGTERM stops the program, and then
+    /// this ends with an error. To be called once in a process.
+    pub(super) fn run_until_signal(&self, clock: &dyn Clock) -> Result<Secret, SecretCommandError> {
+        let (is_stopped, is_over) =
+            (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        for signal in [SIGINT, SIGTERM] {
+            // Afterwards a signal ends the process, as without a handler.
+            flag::register_conditional_default(signal, is_over.clone())
+                .and_then(|_| flag::register(signal, is_stopped.clone()))
+                .map_err(SecretCommandError::Signals)?;
+        }
+        let secret = self.run(clock, &is_stopped);
+        is_over.store(true, Ordering::SeqCst);
+        if is_stopped.load(Ordering::SeqCst) { Err(SecretCommandError::Stopped) } else { secret }
     }
 
     fn try_once(&self, limit: &Limit<'_>) -> Result<Result<Tried, TryError>, SecretCommandError> {
@@ -287,7 +310,7 @@ fn read_all(
         let time = Timespec::try_from(left.min(LOOK)).map_err(io::Error::other)?;
         let mut polled = [PollFd::new(&stdout, PollFlags::IN)];
         match poll(&mut polled, Some(&time)) {
-            Ok(0) | Err(rustix::io::Errno::INTR) => continue,
+            Ok(0) | Err(Errno::INTR) => continue,
             Ok(_) => {}
             Err(error) => return Err(TryError::Io(error.into())),
         }

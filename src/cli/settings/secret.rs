@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::Args;
@@ -78,7 +77,7 @@ impl SecretSource {
     pub fn read(&self, clock: &dyn Clock) -> Result<Secret, SecretSourceError> {
         match self {
             Self::File(file) => Ok(read_secret(file)?),
-            Self::Command(command) => Ok(command.run(clock, &AtomicBool::new(false))?),
+            Self::Command(command) => Ok(command.run_until_signal(clock)?),
         }
     }
 }
