@@ -42,6 +42,8 @@ const AGAIN_AFTER_MAX: Duration = Duration::from_secs(8);
 const LOOK: Duration = Duration::from_millis(10);
 /// Maximum output in bytes: 32 bytes as base64, with white space around.
 const OUTPUT_LEN_MAX: usize = 128;
+/// Output of this length ends the reading: the program may never end.
+const READ_LEN_MAX: usize = 64 << 10;
 
 /// A program that prints the secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,6 +109,9 @@ impl SecretCommandError {
 /// Why one try failed; another one may succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum TryError {
+    /// The system lacks something to start it, such as memory or processes.
+    #[error("it can't be started: {0}")]
+    Start(io::Error),
     /// It ended with another exit status than 0, or by a signal.
     #[error("it failed: {0}")]
     Status(ExitStatus),
@@ -151,6 +156,9 @@ impl SecretCommand {
         let (began, mut tries) = (clock.monotonic(), 0);
         let mut pause = AGAIN_AFTER;
         loop {
+            if is_stopped.load(Ordering::Relaxed) {
+                return Err(SecretCommandError::Stopped);
+            }
             tries += 1;
             let deadline = clock.monotonic() + TRY_TIMEOUT;
             let last = match self.try_once(&Limit { clock, deadline, is_stopped })? {
@@ -203,11 +211,13 @@ impl SecretCommand {
                 command.env_remove(name);
             }
         }
-        let program = || self.to_string();
-        let child = command.spawn();
-        let child =
-            child.map_err(|source| SecretCommandError::Start { program: program(), source })?;
-        Ok(Group { leader: child, is_over: false }.secret(limit))
+        match command.spawn() {
+            Ok(leader) => Ok(Group { leader, is_over: false }.secret(limit)),
+            Err(source) if is_no_program(&source) => {
+                Err(SecretCommandError::Start { program: self.to_string(), source })
+            }
+            Err(source) => Ok(Err(TryError::Start(source))),
+        }
     }
 }
 
@@ -216,6 +226,25 @@ impl fmt::Display for SecretCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.program.to_string_lossy().escape_debug().fmt(f)
     }
+}
+
+/// Whether an error at the start means that another try would fail in the same way.
+fn is_no_program(error: &io::Error) -> bool {
+    use io::ErrorKind::{
+        ArgumentListTooLong, InvalidFilename, InvalidInput, NotADirectory, NotFound,
+        PermissionDenied,
+    };
+    let is_no_executable = error.raw_os_error() == Some(Errno::NOEXEC.raw_os_error());
+    let is_wrong = matches!(
+        error.kind(),
+        ArgumentListTooLong
+            | InvalidFilename
+            | InvalidInput
+            | NotADirectory
+            | NotFound
+            | PermissionDenied
+    );
+    is_no_executable || is_wrong
 }
 
 /// Until when something may go on.
@@ -252,11 +281,11 @@ impl Group {
     fn secret(mut self, limit: &Limit<'_>) -> Result<Tried, TryError> {
         let stdout = self.leader.stdout.take();
         let stdout = stdout.ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe))?;
-        // One byte more, to detect an output that is too long.
-        let mut output = Zeroizing::new([0; OUTPUT_LEN_MAX + 1]);
-        let len = read_all(stdout, &mut *output, limit)?;
-        if len > OUTPUT_LEN_MAX {
-            return Ok(Tried::Wrong(format!("more than {OUTPUT_LEN_MAX} bytes")));
+        let mut output = Zeroizing::new(vec![0; READ_LEN_MAX]);
+        let len = read_all(stdout, &mut output, limit)?;
+        let too_long = || Tried::Wrong(format!("more than {OUTPUT_LEN_MAX} bytes"));
+        if len == READ_LEN_MAX {
+            return Ok(too_long());
         }
         // The leader is not reaped before its group is killed: its id stays taken until then.
         while !self.has_ended()? {
@@ -268,6 +297,10 @@ impl Group {
         let status = self.end()?;
         if !status.success() {
             return Err(TryError::Status(status));
+        }
+        // A program that fails may print its whole help before: that is for another try.
+        if len > OUTPUT_LEN_MAX {
+            return Ok(too_long());
         }
         Ok(decoded(&output[..len])
             .map_or_else(|| Tried::Wrong(format!("{len} bytes")), Tried::Secret))

@@ -65,6 +65,43 @@ fn a_program_that_is_missing_fails_or_is_killed_is_told() {
     assert!(refused("kill -9 $$").contains("signal: 9"));
     // What it has printed does not count then.
     assert!(refused("printf 01234567890123456789012345678901; exit 1").contains("status: 1"));
+    let error = run("head -c 300 /dev/zero; exit 1").unwrap_err();
+    assert!(!error.is_mistake() && error.to_string().contains("status: 1"), "{error}");
+    assert!(refused("head -c 300 /dev/zero").contains("printed more than 128 bytes"));
+}
+
+/// A shortage of the system passes; a program that is missing or none does not come.
+#[test]
+fn a_shortage_at_the_start_is_no_mistake() {
+    let of = |error: Errno| is_no_program(&error.into());
+    assert!(of(Errno::NOENT) && of(Errno::ACCESS) && of(Errno::PERM) && of(Errno::NOEXEC));
+    assert!(of(Errno::NOTDIR) && of(Errno::NAMETOOLONG) && of(Errno::TOOBIG));
+    assert!(!of(Errno::AGAIN) && !of(Errno::NOMEM) && !of(Errno::MFILE) && !of(Errno::NFILE));
+}
+
+/// The second try would find no program.
+#[test]
+fn p8_a_stop_in_the_pause_starts_no_further_program() {
+    let dir = tempfile::tempdir().unwrap();
+    let shell = dir.path().join("shell");
+    std::os::unix::fs::symlink("/bin/sh", &shell).unwrap();
+    let link = shell.to_str().unwrap().to_owned();
+    let words =
+        [link, "-c".to_owned(), "rm \"$0\"; exit 1".to_owned(), shell.display().to_string()];
+    let command = SecretCommand::of(&words, Duration::from_secs(60)).unwrap();
+    let is_stopped = Arc::new(AtomicBool::new(false));
+    let stop = is_stopped.clone();
+    let stopping = std::thread::spawn(move || {
+        while shell.is_symlink() {
+            std::thread::sleep(LOOK);
+        }
+        // The try ends at once, and the pause has a second.
+        std::thread::sleep(AGAIN_AFTER / 3);
+        stop.store(true, Ordering::Relaxed);
+    });
+    let error = command.run(&SystemClock::new(), &is_stopped).unwrap_err();
+    stopping.join().unwrap();
+    assert!(matches!(error, SecretCommandError::Stopped), "{error}");
 }
 
 #[test]
