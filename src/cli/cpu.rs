@@ -34,7 +34,7 @@ macro_rules! extension {
     };
 }
 
-/// Those that a build for this architecture may be given (Intel's manual, volume 2, CPUID).
+/// Those that builds of jeton are usually given (Intel's manual, volume 2, CPUID).
 const EXTENSIONS: [Extension; 12] = [
     extension!("sse3", first, 0),
     extension!("pclmulqdq", first, 1),

@@ -1,12 +1,10 @@
-//! `--secret-command` as a user meets it: a server whose secret comes from a program, programs that
-//! misbehave, and the samples of the documentation.
+//! `--secret-command` as a user meets it: a server whose secret comes from a program, and programs that
+//! misbehave.
 
 use std::fs;
-use std::io::Write as _;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
@@ -14,11 +12,11 @@ use crate::access::run_jeton;
 use crate::client::Client;
 use crate::raw::{Conn, request};
 use crate::server::{Launch, Server};
-use crate::support::not_run;
+
+mod samples;
 
 const FLAG: &str = "--secret-command";
 const WAIT: &str = "--secret-wait";
-const PAGE: &str = include_str!("../../docs/src/security/secret.md");
 
 fn text(path: &Path) -> &str {
     path.to_str().expect("UTF-8")
@@ -85,7 +83,22 @@ fn a_program_serves_in_place_of_a_file() {
     };
     serves(&programs.launch(&one));
     let refused = programs.launch(&other).try_start().err().expect("refused");
-    assert!(refused.stderr.contains("is not the secret that the log in"), "{}", refused.stderr);
+    let said = "what --secret-command printed is not the secret that the log in";
+    assert!(refused.stderr.contains(said), "{}", refused.stderr);
+    let file = programs.path("other.key");
+    assert!(run_jeton(&["secret", "new", "--out", text(&file)]).status.success());
+    let data = programs.path("data");
+    let refused = run_jeton(&["verify", text(&data), "--secret-file", text(&file)]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    let name = format!("{} is not the secret that the log in", text(&file));
+    assert!(said.contains(&name), "{said}");
+    // A variable may be that of another server.
+    let key = ["audit", "public-key", "--data", text(&data)];
+    let refused = run_jeton(&[&key[..], &["--secret-file", text(&file)]].concat());
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(refused.stdout.is_empty() && said.contains(&name), "{said}");
+    assert!(run_jeton(&[&key[..], &[FLAG, text(&one)]].concat()).status.success());
     // By the variable, with an argument, and by the file.
     let words = format!("sh {}", text(&one));
     serves(&Launch::on(&programs.path("data")).env("JETON_SECRET_COMMAND", &words));
@@ -186,6 +199,40 @@ fn p8_a_stopped_start_leaves_no_program_running() {
     assert!(is_gone(&program));
 }
 
+/// A signal to another command as well.
+#[test]
+fn p8_a_stopped_command_leaves_no_program_running() {
+    let programs = Programs::new();
+    let pid = programs.path("pid");
+    let slow = programs
+        .script("slow", &format!("echo $$ > {0}.new; mv {0}.new {0}; sleep 600", text(&pid)));
+    for signal in ["INT", "TERM"] {
+        let _ = fs::remove_file(&pid);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_jeton"));
+        command.args(["audit", "public-key", FLAG, text(&slow)]);
+        let mut command =
+            command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("runs");
+        crate::support::eventually("the program runs", || pid.exists());
+        let kill = Command::new("kill").args(["-s", signal, &command.id().to_string()]).status();
+        assert!(kill.expect("kill").success());
+        assert_eq!(command.wait().expect("it ends").code(), Some(1), "SIG{signal}");
+        assert!(is_gone(&fs::read_to_string(&pid).expect("its id")));
+    }
+}
+
+/// It would be ignored silently.
+#[test]
+fn a_wait_needs_a_program() {
+    let programs = Programs::new();
+    let data = programs.path("data");
+    for command in [&["serve", "--data-dir"][..], &["verify"]] {
+        let refused = run_jeton(&[command, &[text(&data), WAIT, "1s"]].concat());
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(2), "{said}");
+        assert!(said.contains("--secret-wait needs --secret-command"), "{said}");
+    }
+}
+
 /// Whether a process has ended.
 fn is_gone(pid: &str) -> bool {
     let stat = fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
@@ -249,133 +296,5 @@ fn export_and_restore_take_a_program_too() {
     let said = String::from_utf8_lossy(&done.stderr);
     assert!(said.contains("times can only be shifted back"), "{said}");
     let server = Launch::on(&restored).flag("--secret-file", text(&copy)).start();
-    assert_eq!(Client::of(&server).resolve(&token).text(), "7");
-}
-
-fn has(program: &str) -> bool {
-    let find = format!("command -v {program} > /dev/null");
-    Command::new("sh").args(["-c", &find]).status().is_ok_and(|status| status.success())
-}
-
-/// A line of the page, with the paths of this test.
-fn sample(line: &str, paths: &[(&str, &Path)]) -> String {
-    assert!(PAGE.contains(line), "the page has another command than: {line}");
-    paths.iter().fold(line.to_owned(), |line, (from, to)| line.replace(from, text(to)))
-}
-
-fn shell(line: &str) -> bool {
-    shell_with(line, &[])
-}
-
-fn shell_with(line: &str, variables: &[(&str, String)]) -> bool {
-    let mut shell = Command::new("sh");
-    shell.args(["-c", line]).envs(variables.iter().map(|(name, value)| (name, value)));
-    let done = shell.stdin(Stdio::null()).output().expect("it runs");
-    if !done.status.success() {
-        let _ = write!(std::io::stderr(), "{line}: {}", String::from_utf8_lossy(&done.stderr));
-    }
-    done.status.success()
-}
-
-#[test]
-fn the_sample_with_age_works() {
-    if !has("age") {
-        return not_run("the sample with age", "age is not on the PATH");
-    }
-    let programs = Programs::new();
-    let (key, sealed) = (programs.path("age.key"), programs.path("secret.age"));
-    let paths = [("/etc/jeton/age.key", &*key), ("/etc/jeton/secret.age", &*sealed)];
-    assert!(shell(&sample("age-keygen -o /etc/jeton/age.key", &paths)));
-    let seal = "age -r \"$(age-keygen -y /etc/jeton/age.key)\" -o /etc/jeton/secret.age";
-    let jeton = env!("CARGO_BIN_EXE_jeton");
-    assert!(shell(&format!("{jeton} secret new | {}", sample(seal, &paths))));
-    let open = sample("age --decrypt -i /etc/jeton/age.key /etc/jeton/secret.age", &paths);
-    let server = Launch::on(&programs.path("data")).env("JETON_SECRET_COMMAND", &open).start();
-    assert_eq!(origin(&server), "command");
-}
-
-#[test]
-fn the_sample_with_a_systemd_credential_works() {
-    let programs = Programs::new();
-    let (secret, sealed) = (programs.path("secret.key"), programs.path("jeton.cred"));
-    assert!(run_jeton(&["secret", "new", "--out", text(&secret)]).status.success());
-    let paths = [("secret.key", &*secret), ("/etc/jeton/jeton.cred", &*sealed)];
-    let seal = "systemd-creds encrypt --name=jeton secret.key /etc/jeton/jeton.cred";
-    let seal = sample(seal, &paths);
-    if !has("systemd-creds") || !shell(&seal) {
-        return not_run("the sample with a systemd credential", "systemd-creds makes none here");
-    }
-    let open = "systemd-creds decrypt --name=jeton /etc/jeton/jeton.cred -";
-    let open = sample(open, &paths[1..]);
-    let server = Launch::on(&programs.path("data")).env("JETON_SECRET_COMMAND", &open).start();
-    assert_eq!(origin(&server), "command");
-}
-
-const SEAL_BAO: &str =
-    "bao write -field=ciphertext transit/encrypt/jeton plaintext=- > /etc/jeton/secret.transit";
-const OPEN_BAO: &str =
-    "bao write -field=plaintext transit/decrypt/jeton ciphertext=@/etc/jeton/secret.transit";
-const REWRAP_BAO: &str =
-    "bao write -field=ciphertext transit/rewrap/jeton ciphertext=@/etc/jeton/secret.transit";
-
-/// An OpenBao that keeps all in memory, with a key to wrap with.
-struct Bao(Child);
-
-impl Drop for Bao {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Bao {
-    /// The program and the variables of its clients.
-    fn start(home: &Path) -> (Self, Vec<(&'static str, String)>) {
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
-        let address = free.expect("a free port");
-        let flags = ["server", "-dev", "-dev-no-store-token", "-dev-root-token-id=root"];
-        let mut server = Command::new("bao");
-        server.args(flags).arg(format!("-dev-listen-address={address}")).env("HOME", home);
-        let server = server.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
-        let clients = vec![
-            ("BAO_ADDR", format!("http://{address}")),
-            ("BAO_TOKEN", "root".to_owned()),
-            ("HOME", text(home).to_owned()),
-        ];
-        (Self(server), clients)
-    }
-}
-
-#[test]
-fn the_sample_with_openbao_works() {
-    if !has("bao") {
-        return not_run("the sample with OpenBao", "bao is not on the PATH");
-    }
-    let programs = Programs::new();
-    let (_bao, clients) = Bao::start(programs.0.path());
-    let run = |line: &str| shell_with(line, &clients);
-    crate::support::eventually("OpenBao answers", || run("bao secrets enable transit"));
-    assert!(run("bao write -f transit/keys/jeton"));
-    let sealed = programs.path("secret.transit");
-    let paths = [("/etc/jeton/secret.transit", &*sealed)];
-    let jeton = env!("CARGO_BIN_EXE_jeton");
-    assert!(run(&format!("{jeton} secret new | {}", sample(SEAL_BAO, &paths))));
-    let serve = || {
-        let launch = Launch::on(&programs.path("data"));
-        let launch = launch.env("JETON_SECRET_COMMAND", &sample(OPEN_BAO, &paths));
-        let launch = clients.iter().fold(launch, |launch, (name, value)| launch.env(name, value));
-        launch.flag(WAIT, "0s").start()
-    };
-    let server = serve();
-    assert_eq!(origin(&server), "command");
-    let token = Client::of(&server).issued(r#"{"payload":7}"#).token;
-    server.stop_well();
-    // Another outer key: no log changes.
-    assert!(run("bao write -f transit/keys/jeton/rotate"));
-    let new = text(&programs.path("new")).to_owned();
-    let rewrap = sample(REWRAP_BAO, &paths);
-    assert!(run(&format!("{rewrap} > {new} && mv {new} {}", text(&sealed))));
-    assert!(run("bao write transit/keys/jeton/config min_decryption_version=2"));
-    let server = serve();
     assert_eq!(Client::of(&server).resolve(&token).text(), "7");
 }

@@ -118,6 +118,9 @@ impl SecretArgs {
         if command.is_none() && !self.secret_command.is_empty() {
             mistakes.push(SettingError::new("secret-command", "must name a program"));
         }
+        if self.is_wait_lonely() {
+            mistakes.push(SettingError::new("secret-wait", "needs ").name("secret-command"));
+        }
         // Otherwise a server would silently run without its keys or its TLS.
         let is_flag = |name: &str| flags.iter().any(|flag| flag.key == name);
         if let Some(text) = self.swallowed(is_flag) {
@@ -128,6 +131,11 @@ impl SecretArgs {
             mistakes.push(SettingError::new("secret-wait", text));
         }
         mistakes
+    }
+
+    /// Whether `--secret-wait` means nothing here.
+    fn is_wait_lonely(&self) -> bool {
+        self.secret_command.is_empty() && self.secret_wait != duration_text(WAIT)
     }
 
     /// What is wrong if a flag of jeton is among the arguments of the program, which take all that
@@ -154,6 +162,9 @@ impl SecretArgs {
             let max = duration_text(WAIT_MAX);
             format!("--secret-wait must be {DURATION_FORM}, at most {max}")
         })?;
+        if self.is_wait_lonely() {
+            return Err("--secret-wait needs --secret-command".to_owned());
+        }
         let is_flag = |name: &str| ["secret-file", "secret-wait"].contains(&name);
         if let Some(text) = self.swallowed(is_flag) {
             return Err(format!("--secret-command {text}"));
