@@ -1,7 +1,7 @@
 //! Compares keys that were copied before with the source.
 //!
 //! What has changed there is replaced only if jeton still has what import put. What is gone in jeton
-//! stays gone.
+//! stays gone: a value is put once. Another value under the same key is another token, and is put.
 
 use std::time::Duration;
 
@@ -24,7 +24,10 @@ pub(super) struct Compare<'a, 'b> {
 enum Step {
     /// It was put by an import that was killed: as after a put.
     Confirm,
-    Replace,
+    /// Gone in jeton, and the source has another value: another token, which was never put.
+    Again,
+    /// In the place of this.
+    Replace(Value),
     /// The value is the same; the deadline may differ.
     SameValue,
     /// It is dealt with.
@@ -55,34 +58,58 @@ impl<'a, 'b> Compare<'a, 'b> {
         let begun = self.copier.patience.now();
         let replies = self.copier.target.look(&commands)?;
         let took = self.copier.patience.now().saturating_sub(begun);
-        let (mut confirm, mut replace, mut moved) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut confirm, mut again) = (Vec::new(), Vec::new());
+        let (mut replace, mut moved) = (Vec::new(), Vec::new());
         for ((ready, record), pair) in known.into_iter().zip(replies.chunks(2)) {
             match self.step(&ready, &record, &pair[0]) {
-                Step::Confirm => confirm.push(ready),
-                Step::Replace => replace.push((ready, record.value)),
+                Step::Confirm => {
+                    self.note(&ready, &record);
+                    confirm.push(ready);
+                }
+                Step::Again => again.push(ready),
+                Step::Replace(before) => replace.push((ready, before)),
                 Step::SameValue if differs(&ready.life, &pair[1], begun, took) => moved.push(ready),
                 Step::SameValue => self.copier.settle(&ready.item, Kind::Unchanged),
-                Step::Done(kind) => self.copier.settle(&ready.item, kind),
+                Step::Done(kind) => {
+                    if kind == Kind::Present {
+                        self.note(&ready, &record);
+                    }
+                    self.copier.settle(&ready.item, kind);
+                }
                 Step::Pass(kind) => self.copier.pass(&ready.item, kind),
             }
         }
         self.copier.confirm(node, confirm, begun)?;
         self.replace(replace)?;
+        for Ready { item, digest, .. } in &again {
+            self.copier.state.intend(&item.id, item.check, *digest);
+        }
+        self.copier.put(node, again)?;
         self.set_deadlines(&moved)
+    }
+
+    /// Notes which value jeton has, as if import had put it: once it is used up, it stays gone.
+    fn note(&mut self, ready: &Ready, record: &Record) {
+        let Ready { item, digest, .. } = ready;
+        if record.value != *digest {
+            self.copier.state.intend(&item.id, item.check, *digest);
+        }
     }
 
     fn step(&self, ready: &Ready, record: &Record, reply: &Reply) -> Step {
         let there = match reply {
             Reply::Bulk(value) => self.copier.state.value(value),
+            Reply::Nil if record.is_settled && record.value != ready.digest => return Step::Again,
             Reply::Nil if record.is_settled => return Step::Done(Kind::Gone),
             Reply::Nil => return Step::Pass(Kind::Unknown),
             _ => return Step::Done(Kind::OtherValue),
         };
-        let (is_ours, is_same) = (there == record.value, there == ready.digest);
+        let is_ours = there == record.value || Some(there) == record.before;
+        let is_same = there == ready.digest;
         match (is_ours, is_same) {
             (true, true) if record.is_settled => Step::SameValue,
             (true, true) => Step::Confirm,
-            (true, false) => Step::Replace,
+            (true, false) => Step::Replace(there),
             (false, true) => Step::Done(Kind::Present),
             (false, false) => Step::Done(Kind::OtherValue),
         }
@@ -91,6 +118,14 @@ impl<'a, 'b> Compare<'a, 'b> {
     /// Puts changed values in the place of those that import put. A value that another client has put
     /// in between is seen, and counted.
     fn replace(&mut self, changed: Vec<(Ready, Value)>) -> Result<(), ImportError> {
+        if changed.is_empty() {
+            return Ok(());
+        }
+        for (Ready { item, digest, .. }, before) in &changed {
+            self.copier.state.intend_instead(&item.id, *before, *digest);
+            self.copier.state.see(&item.id);
+        }
+        self.copier.state.sync().map_err(ImportError::Write)?;
         let now = self.copier.patience.now();
         let of = |(ready, _): &(Ready, Value)| {
             let life = ready.life.left_ms(now).max(1).to_string();
@@ -103,13 +138,15 @@ impl<'a, 'b> Compare<'a, 'b> {
             let kind = match reply {
                 Reply::Bulk(value) => {
                     let there = self.copier.state.value(&value);
-                    let Ready { item, digest, .. } = &ready;
-                    self.copier.state.intend(&item.id, item.check, *digest);
                     // The second one if the first answer was lost.
-                    let is_ours = there == before || there == *digest;
+                    let is_ours = there == before || there == ready.digest;
                     if is_ours { Kind::Replaced } else { Kind::OtherValue }
                 }
-                Reply::Nil => Kind::Gone,
+                // Used up meanwhile: the value before, or the new one if the first answer was lost.
+                Reply::Nil => {
+                    self.copier.pass(&ready.item, Kind::Unknown);
+                    continue;
+                }
                 _ => Kind::OtherValue,
             };
             self.copier.settle(&ready.item, kind);

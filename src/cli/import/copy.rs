@@ -205,7 +205,7 @@ impl Copier<'_> {
                 match self.ready(before.item, found) {
                     Err(gone_or_other) => gone.push(gone_or_other),
                     Ok(now) if now.digest == before.digest => same.push(now),
-                    Ok(now) => changed.push(now),
+                    Ok(now) => changed.push((now, before.digest)),
                 }
             }
             self.remove(&gone)?;
@@ -230,23 +230,23 @@ impl Copier<'_> {
     /// Puts values that have changed since they were put, where the earlier ones still live.
     fn put_again(
         &mut self,
-        changed: Vec<Ready>,
+        changed: Vec<(Ready, Value)>,
         begun: Duration,
     ) -> Result<Vec<Ready>, ImportError> {
+        let mut put = Vec::new();
         if changed.is_empty() {
-            return Ok(changed);
+            return Ok(put);
         }
-        for Ready { item, digest, .. } in &changed {
-            self.state.intend(&item.id, item.check, *digest);
+        for (Ready { item, digest, .. }, before) in &changed {
+            self.state.intend_instead(&item.id, *before, *digest);
         }
         self.state.sync().map_err(ImportError::Write)?;
-        let commands: Vec<_> = changed.iter().map(|ready| set(ready, begun, b"XX")).collect();
-        let mut put = Vec::new();
-        for (ready, reply) in changed.into_iter().zip(self.target.ask(&commands)?) {
+        let commands: Vec<_> = changed.iter().map(|(ready, _)| set(ready, begun, b"XX")).collect();
+        for ((ready, _), reply) in changed.into_iter().zip(self.target.ask(&commands)?) {
             match reply.is_ok() {
                 true => put.push(ready),
-                // Used up in jeton meanwhile.
-                false => self.settle(&ready.item, Kind::Gone),
+                // Used up in jeton meanwhile: the value before, or this one if the first answer was lost.
+                false => self.pass(&ready.item, Kind::Unknown),
             }
         }
         Ok(put)

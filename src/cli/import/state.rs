@@ -11,6 +11,7 @@
 //!         3 Withdrawn  name (12)                       it was certainly not put
 //!         4 Cursor     run (8), cursor (u64), is_over (u8), counts (u64 each)
 //!         5 PassEnd
+//!         6 Replacing  name (12), before (8), value (8)   the first is about to be replaced
 //! ```
 //!
 //! All numbers are little-endian. A frame is valid if it is whole and its checksum is right; the
@@ -64,9 +65,25 @@ pub(super) struct Record {
     pub(super) key: [u8; 4],
     /// What import put, or would have put.
     pub(super) value: Value,
+    /// What it was about to replace; jeton may still have that.
+    pub(super) before: Option<Value>,
     pub(super) is_settled: bool,
     /// Whether this run has dealt with it: SCAN may repeat a key.
     pub(super) is_seen: bool,
+}
+
+impl Record {
+    fn new(key: [u8; 4], value: Value) -> Self {
+        Self { key, value, before: None, is_settled: false, is_seen: false }
+    }
+
+    fn settle(&mut self) {
+        (self.before, self.is_settled) = (None, true);
+    }
+
+    fn replace(&mut self, before: Value, value: Value) {
+        (self.before, self.value, self.is_settled) = (Some(before), value, false);
+    }
 }
 
 /// How far the scan of a server has come.
@@ -139,13 +156,12 @@ impl State {
                     let (name, rest) = take::<12>(rest)?;
                     let (key, rest) = take::<4>(rest)?;
                     let (value, rest) = take::<8>(rest)?;
-                    let record = Record { key, value, is_settled: false, is_seen: false };
-                    self.records.insert(name, record);
+                    self.records.insert(name, Record::new(key, value));
                     rest
                 }
                 2 => {
                     let (name, rest) = take::<12>(rest)?;
-                    self.records.get_mut(&name)?.is_settled = true;
+                    self.records.get_mut(&name)?.settle();
                     rest
                 }
                 3 => {
@@ -169,6 +185,13 @@ impl State {
                 }
                 5 => {
                     self.progress.clear();
+                    rest
+                }
+                6 => {
+                    let (name, rest) = take::<12>(rest)?;
+                    let (before, rest) = take::<8>(rest)?;
+                    let (value, rest) = take::<8>(rest)?;
+                    self.records.get_mut(&name)?.replace(before, value);
                     rest
                 }
                 _ => return None,
@@ -212,14 +235,25 @@ impl State {
         self.items.extend_from_slice(name);
         self.items.extend_from_slice(&key);
         self.items.extend_from_slice(&value);
-        self.records.insert(*name, Record { key, value, is_settled: false, is_seen: true });
+        self.records.insert(*name, Record { is_seen: true, ..Record::new(key, value) });
+    }
+
+    /// Notes that `value` is about to be put in the place of `before`, as [`Self::intend`] does.
+    pub(super) fn intend_instead(&mut self, name: &Name, before: Value, value: Value) {
+        self.items.push(6);
+        self.items.extend_from_slice(name);
+        self.items.extend_from_slice(&before);
+        self.items.extend_from_slice(&value);
+        if let Some(record) = self.records.get_mut(name) {
+            record.replace(before, value);
+        }
     }
 
     pub(super) fn settle(&mut self, name: &Name) {
         self.items.push(2);
         self.items.extend_from_slice(name);
         if let Some(record) = self.records.get_mut(name) {
-            record.is_settled = true;
+            record.settle();
         }
     }
 

@@ -35,9 +35,27 @@ fn p2_a_key_that_was_about_to_be_put_is_known_after_a_kill() {
     // Not written: the process is killed here.
     drop(state);
     let state = place.open();
-    let record = Record { key, value, is_settled: true, is_seen: false };
+    let record = Record { is_settled: true, ..Record::new(key, value) };
     assert_eq!((state.record(&name), state.record(&other)), (Some(record), None));
     assert_eq!((state.name(b"cart:7"), state.len()), (name, 1), "the same digests as before");
+}
+
+#[test]
+fn p2_a_value_that_was_about_to_replace_another_is_known_after_a_kill_and_so_is_the_other() {
+    let place = Place::new();
+    let mut state = place.open();
+    let (name, [before, after]) = (state.name(b"cart:7"), [[1; 8], [2; 8]]);
+    state.intend(&name, [7; 4], before);
+    state.settle(&name);
+    state.intend_instead(&name, before, after);
+    state.sync().unwrap();
+    drop(state);
+    let mut state = place.open();
+    let record = Record { before: Some(before), ..Record::new([7; 4], after) };
+    assert_eq!(state.record(&name), Some(record));
+    state.settle(&name);
+    let record = Record { is_settled: true, ..Record::new([7; 4], after) };
+    assert_eq!(state.record(&name), Some(record));
 }
 
 #[test]

@@ -143,6 +143,32 @@ fn p2_what_is_gone_in_jeton_stays_gone_and_what_changed_is_replaced_if_import_pu
 }
 
 #[test]
+fn p2_a_value_is_put_once_and_another_one_under_a_key_whose_first_is_gone_is_put() {
+    let Some(source) = Source::start("import: a name used again") else { return };
+    let (jeton, dir) = (Jeton::start(), dir());
+    for key in ["again", "other"] {
+        source.say(&format!("SET {key} first EX 600"));
+    }
+    let (code, text) = said(&output(&mut import(&source.url(), &jeton, &dir)));
+    assert_eq!((code, count(&text, "copied")), (0, 2), "{text}");
+    let mut wire = jeton.wire();
+    for (key, value) in [("again", "first"), ("other", "second")] {
+        source.say(&format!("GETDEL {key}"));
+        wire.say(&format!("GETDEL {key}"));
+        source.say(&format!("SET {key} {value} EX 600"));
+    }
+    for (kind, gone) in [("copied", 1), ("unchanged", 1)] {
+        let (code, text) = said(&output(&mut import(&source.url(), &jeton, &dir)));
+        assert_eq!((code, count(&text, kind), count(&text, "gone")), (0, 1, gone), "{text}");
+        assert_eq!(wire.say("GET other"), "$6\\r\\nsecond\\r\\n");
+        assert_eq!(wire.say("GET again"), "$-1\\r\\n", "put a second time");
+    }
+    wire.say("GETDEL other");
+    let (code, text) = said(&output(&mut import(&source.url(), &jeton, &dir)));
+    assert_eq!((code, count(&text, "gone")), (0, 2), "{text}");
+}
+
+#[test]
 fn a_login_is_percent_encoded_and_the_password_is_in_a_file_or_a_variable() {
     let Some(source) = Source::start("import: login") else { return };
     let (jeton, dir) = (Jeton::start(), dir());
