@@ -185,27 +185,29 @@ impl Pass<'_> {
     }
 
     fn scan(&mut self, node: &Address) -> Result<(), ImportError> {
+        let pattern = self.args.pattern.as_deref();
         let mut run_id = self.copier.source.run_id(node)?;
-        let mut progress = self.copier.state.progress(&run_id);
+        let mut scan = self.copier.state.scan(&run_id, pattern);
+        let mut progress = self.copier.state.progress(&scan);
         self.copier.counts = progress.counts;
         while !progress.is_over {
             if self.copier.patience.is_stopping() {
                 return Err(ImportError::Stopped);
             }
             let begun = self.copier.patience.now();
-            let pattern = self.args.pattern.as_deref();
             let page = self.copier.source.scan(node, &run_id, progress.cursor, pattern)?;
             let Some(page) = page else {
                 tell!("the source was started again: its scan begins anew");
                 run_id = self.copier.source.run_id(node)?;
-                progress = self.copier.state.progress(&run_id);
+                scan = self.copier.state.scan(&run_id, pattern);
+                progress = self.copier.state.progress(&scan);
                 self.copier.counts = progress.counts;
                 continue;
             };
             let (cursor, keys) = (page.cursor, page.keys.len());
             page::copy(&mut self.copier, node, page)?;
             progress = Progress { cursor, is_over: cursor == 0, counts: self.copier.counts };
-            self.copier.state.advance(&run_id, progress).map_err(ImportError::Write)?;
+            self.copier.state.advance(&scan, progress).map_err(ImportError::Write)?;
             self.shown.show(self.done.all() + progress.counts.all());
             self.pace(begun, keys)?;
         }

@@ -9,7 +9,7 @@
 //! item    1 Put        name (12), key (4), value (8)   about to be put, or replaced
 //!         2 Settled    name (12)                       it was put and confirmed, or something lived
 //!         3 Withdrawn  name (12)                       it was certainly not put
-//!         4 Cursor     run (8), cursor (u64), is_over (u8), counts (u64 each)
+//!         4 Cursor     scan (8), cursor (u64), is_over (u8), counts (u64 each)
 //!         5 PassEnd
 //!         6 Replacing  name (12), before (8), value (8)   the first is about to be replaced
 //! ```
@@ -39,8 +39,8 @@ const FRAME_LEN_MAX: usize = 1 << 20;
 pub(super) type Name = [u8; 12];
 /// Digest of a value.
 pub(super) type Value = [u8; 8];
-/// Digest of a server's run id.
-type Run = [u8; 8];
+/// Digest of what a cursor belongs to: the run id of a server, and what is asked of it.
+pub(super) type Scan = [u8; 8];
 
 /// Why a state file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -99,8 +99,7 @@ pub(super) struct State {
     file: File,
     mac: Hmac<Sha256>,
     records: HashMap<Name, Record>,
-    /// By the digest of the run id: a cursor means nothing to a server that was started again.
-    progress: HashMap<Run, Progress>,
+    progress: HashMap<Scan, Progress>,
     /// Items that are not written yet.
     items: Vec<u8>,
 }
@@ -170,7 +169,7 @@ impl State {
                     rest
                 }
                 4 => {
-                    let (run, rest) = take::<8>(rest)?;
+                    let (scan, rest) = take::<8>(rest)?;
                     let (cursor, rest) = take::<8>(rest)?;
                     let ([is_over], mut rest) = take::<1>(rest)?;
                     let mut counts = Counts::default();
@@ -180,7 +179,7 @@ impl State {
                         rest = after;
                     }
                     let (cursor, is_over) = (u64::from_le_bytes(cursor), is_over == 1);
-                    self.progress.insert(run, Progress { cursor, is_over, counts });
+                    self.progress.insert(scan, Progress { cursor, is_over, counts });
                     rest
                 }
                 5 => {
@@ -263,20 +262,26 @@ impl State {
         self.records.remove(name);
     }
 
-    /// How far the scan of this server has come; nothing if it was started again meanwhile.
-    pub(super) fn progress(&self, run_id: &str) -> Progress {
-        let run = cut(&self.mac, b"run", run_id.as_bytes());
-        self.progress.get(&run).copied().unwrap_or_default()
+    /// The scan of a server since its start, for the keys of a pattern. A cursor of another scan means
+    /// nothing: after a restart it is another place, and another pattern has left out other keys.
+    pub(super) fn scan(&self, run_id: &str, pattern: Option<&str>) -> Scan {
+        // The run id has no zero byte.
+        let asked = pattern.map_or_else(Vec::new, |pattern| [b"\0", pattern.as_bytes()].concat());
+        cut(&self.mac, b"scan", &[run_id.as_bytes(), &asked].concat())
     }
 
-    pub(super) fn advance(&mut self, run_id: &str, progress: Progress) -> io::Result<()> {
-        let run = cut(&self.mac, b"run", run_id.as_bytes());
+    /// How far a scan has come.
+    pub(super) fn progress(&self, scan: &Scan) -> Progress {
+        self.progress.get(scan).copied().unwrap_or_default()
+    }
+
+    pub(super) fn advance(&mut self, scan: &Scan, progress: Progress) -> io::Result<()> {
         self.items.push(4);
-        self.items.extend_from_slice(&run);
+        self.items.extend_from_slice(scan);
         self.items.extend_from_slice(&progress.cursor.to_le_bytes());
         self.items.push(u8::from(progress.is_over));
         progress.counts.0.iter().for_each(|it| self.items.extend_from_slice(&it.to_le_bytes()));
-        self.progress.insert(run, progress);
+        self.progress.insert(*scan, progress);
         self.write()
     }
 

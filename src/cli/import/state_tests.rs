@@ -59,21 +59,26 @@ fn p2_a_value_that_was_about_to_replace_another_is_known_after_a_kill_and_so_is_
 }
 
 #[test]
-fn a_cursor_is_of_one_start_of_a_server_and_of_one_pass() {
+fn a_cursor_is_of_one_start_of_a_server_of_one_pattern_and_of_one_pass() {
     let place = Place::new();
     let mut counts = Counts::default();
     counts.add(Kind::TooBig);
     let progress = Progress { cursor: u64::MAX, is_over: false, counts };
     let mut state = place.open();
-    state.advance("a", progress).unwrap();
+    let scan = state.scan("a", Some("cart:*"));
+    state.advance(&scan, progress).unwrap();
     drop(state);
     let mut state = place.open();
-    assert_eq!(state.progress("a"), progress);
-    assert_eq!(state.progress("b"), Progress::default());
-    assert_eq!(state.progress("a").counts.of(Kind::TooBig), 1);
+    assert_eq!(state.scan("a", Some("cart:*")), scan, "the same digest as before");
+    assert_eq!(state.progress(&scan), progress);
+    for (run_id, pattern) in [("b", Some("cart:*")), ("a", Some("session:*")), ("a", None)] {
+        let other = state.scan(run_id, pattern);
+        assert_eq!(state.progress(&other), Progress::default(), "{run_id} {pattern:?}");
+    }
+    assert_eq!(state.progress(&scan).counts.of(Kind::TooBig), 1);
     state.end_pass().unwrap();
     drop(state);
-    assert_eq!(place.open().progress("a"), Progress::default());
+    assert_eq!(place.open().progress(&scan), Progress::default());
 }
 
 #[test]
@@ -107,9 +112,10 @@ fn p9_the_file_holds_no_key_and_is_for_its_owner_alone() {
     let name = state.name(b"cart:7");
     let (key, value) = (state.key(b"cart:7"), state.value(b"the value"));
     state.intend(&name, key, value);
-    state.advance("run-of-the-server", Progress::default()).unwrap();
+    let scan = state.scan("run-of-the-server", Some("cart:*"));
+    state.advance(&scan, Progress::default()).unwrap();
     let bytes = std::fs::read(place.file()).unwrap();
-    for text in [&b"cart:7"[..], b"the value", b"run-of"] {
+    for text in [&b"cart:"[..], b"the value", b"run-of"] {
         assert!(!bytes.windows(text.len()).any(|part| part == text));
     }
     let mode = std::fs::metadata(place.file()).unwrap().permissions().mode();

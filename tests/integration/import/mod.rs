@@ -6,10 +6,14 @@ mod export;
 mod kills;
 mod source;
 
+use std::process::Stdio;
+use std::time::Duration;
+
 use tempfile::TempDir;
 
 use crate::resp_data::redis::Jeton;
 use crate::server::output;
+use crate::support::eventually;
 use source::{Source, count, import, said};
 
 fn dir() -> TempDir {
@@ -166,6 +170,30 @@ fn p2_a_value_is_put_once_and_another_one_under_a_key_whose_first_is_gone_is_put
     wire.say("GETDEL other");
     let (code, text) = said(&output(&mut import(&source.url(), &jeton, &dir)));
     assert_eq!((code, count(&text, "gone")), (0, 2), "{text}");
+}
+
+#[test]
+fn an_import_that_goes_on_with_another_pattern_leaves_out_no_key() {
+    let Some(source) = Source::start("import: another pattern") else { return };
+    let (jeton, dir) = (Jeton::start(), dir());
+    for number in 0..1_500 {
+        source.say(&format!("SET a:{number} 1 EX 600"));
+        source.say(&format!("SET b:{number} 1 EX 600"));
+    }
+    let mut child = import(&source.url(), &jeton, &dir)
+        .args(["--match", "a:*", "--rate", "200"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    eventually("some keys are copied", || jeton.wire().say("DBSIZE") != ":0\\r\\n");
+    // Its first page is noted; the second one is far.
+    std::thread::sleep(Duration::from_millis(500));
+    child.kill().expect("a child of ours");
+    child.wait().expect("it has ended");
+    let mut command = import(&source.url(), &jeton, &dir);
+    let (code, text) = said(&output(command.args(["--match", "b:*"])));
+    assert_eq!((code, count(&text, "copied")), (0, 1_500), "{text}");
 }
 
 #[test]
