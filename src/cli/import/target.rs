@@ -105,9 +105,7 @@ impl Target {
                 Err(Refusal::Unknown) => outcomes.extend(group.iter().map(|_| Some(Outcome::Lost))),
                 Err(Refusal::Apart) => self.together = group.len() / 2,
                 Err(Refusal::Not(hitch)) => {
-                    if matches!(hitch, Hitch::Io(_)) {
-                        self.places.rotate_left(1);
-                    }
+                    self.turn_after(&hitch);
                     if let Err(error) = wait.after(hitch) {
                         outcomes.resize_with(commands.len(), || None);
                         return Err(error);
@@ -168,10 +166,18 @@ impl Target {
                 wait.reset();
             }
             if let Err(hitch) = looked {
+                self.turn_after(&hitch);
                 wait.after(hitch)?;
             }
         }
         Ok(replies)
+    }
+
+    /// Turns to the next place if this one is not reached.
+    fn turn_after(&mut self, hitch: &Hitch) {
+        if matches!(hitch, Hitch::Io(_)) {
+            self.places.rotate_left(1);
+        }
     }
 
     fn connect_any(&mut self) -> Result<Link, Hitch> {
