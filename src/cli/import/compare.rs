@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::copy::{Copier, Life, Ready, command};
+use super::copy::{Copier, Life, Ready, command, kind_of, unexpected};
 use super::counts::Kind;
 use super::failure::ImportError;
 use super::found::Address;
@@ -61,6 +61,9 @@ impl<'a, 'b> Compare<'a, 'b> {
         let (mut confirm, mut again) = (Vec::new(), Vec::new());
         let (mut replace, mut moved) = (Vec::new(), Vec::new());
         for ((ready, record), pair) in known.into_iter().zip(replies.chunks(2)) {
+            if let Some(refused) = pair.iter().find(|reply| matches!(reply, Reply::Error(_))) {
+                return Err(unexpected(refused.clone()));
+            }
             match self.step(&ready, &record, &pair[0]) {
                 Step::Confirm => {
                     self.note(&ready, &record);
@@ -147,7 +150,11 @@ impl<'a, 'b> Compare<'a, 'b> {
                     self.copier.pass(&ready.item, Kind::Unknown);
                     continue;
                 }
-                _ => Kind::OtherValue,
+                Reply::TooLong => Kind::OtherValue,
+                refused => {
+                    self.copier.pass(&ready.item, kind_of(refused)?);
+                    continue;
+                }
             };
             self.copier.settle(&ready.item, kind);
         }
@@ -158,8 +165,11 @@ impl<'a, 'b> Compare<'a, 'b> {
         let lives: Vec<_> = moved.iter().map(|ready| (ready.item.name(), ready.life)).collect();
         let is_set = self.copier.deadlines(&lives)?;
         for (ready, is_set) in moved.iter().zip(is_set) {
-            let kind = if is_set { Kind::Moved } else { Kind::Gone };
-            self.copier.settle(&ready.item, kind);
+            match is_set {
+                Ok(true) => self.copier.settle(&ready.item, Kind::Moved),
+                Ok(false) => self.copier.settle(&ready.item, Kind::Gone),
+                Err(kind) => self.copier.pass(&ready.item, kind),
+            }
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::counts::{Counts, Kind};
-use super::failure::ImportError;
+use super::failure::{ImportError, Side};
 use super::found::{Address, Found};
 use super::link::Reply;
 use super::patience::Patience;
@@ -157,7 +157,7 @@ impl Copier<'_> {
                 Some(Outcome::Reply(Reply::Nil)) => unsure.push((ready, false)),
                 Some(Outcome::Reply(reply)) => {
                     self.state.withdraw(&ready.item.id);
-                    self.pass(&ready.item, kind_of(&reply)?);
+                    self.pass(&ready.item, kind_of(reply)?);
                 }
             }
         }
@@ -181,7 +181,10 @@ impl Copier<'_> {
                 (true, _, false) => self.settle(&ready.item, Kind::Present),
                 (false, Reply::Nil, true) => self.pass(&ready.item, Kind::Unknown),
                 (false, Reply::Nil, false) => self.settle(&ready.item, Kind::Gone),
-                (false, ..) => self.settle(&ready.item, Kind::OtherValue),
+                (false, Reply::Bulk(_) | Reply::TooLong, _) => {
+                    self.settle(&ready.item, Kind::OtherValue);
+                }
+                (false, refused, _) => self.pass(&ready.item, kind_of(refused)?),
             }
         }
         Ok(put)
@@ -222,8 +225,13 @@ impl Copier<'_> {
     fn remove(&mut self, gone: &[(Item, Kind)]) -> Result<(), ImportError> {
         let commands: Vec<_> =
             gone.iter().map(|(item, _)| command(&[b"TOKEN.REVOKE", item.name()])).collect();
-        self.target.ask(&commands)?;
-        gone.iter().for_each(|(item, kind)| self.settle(item, *kind));
+        for ((item, kind), reply) in gone.iter().zip(self.target.ask(&commands)?) {
+            // OK also if it is gone already.
+            if !reply.is_ok() {
+                return Err(unexpected(reply));
+            }
+            self.settle(item, *kind);
+        }
         Ok(())
     }
 
@@ -243,10 +251,12 @@ impl Copier<'_> {
         self.state.sync().map_err(ImportError::Write)?;
         let commands: Vec<_> = changed.iter().map(|(ready, _)| set(ready, begun, b"XX")).collect();
         for ((ready, _), reply) in changed.into_iter().zip(self.target.ask(&commands)?) {
-            match reply.is_ok() {
-                true => put.push(ready),
+            match reply {
+                reply if reply.is_ok() => put.push(ready),
                 // Used up in jeton meanwhile: the value before, or this one if the first answer was lost.
-                false => self.pass(&ready.item, Kind::Unknown),
+                Reply::Nil => self.pass(&ready.item, Kind::Unknown),
+                // What was put before ends by itself.
+                refused => self.pass(&ready.item, kind_of(refused)?),
             }
         }
         Ok(put)
@@ -259,17 +269,23 @@ impl Copier<'_> {
         for (ready, is_set) in same.iter().zip(is_set) {
             let is_late = self.patience.now().saturating_sub(begun) >= PROBATION;
             match is_set {
+                // It ends by itself.
+                Err(kind) => self.pass(&ready.item, kind),
                 // It ended before it was confirmed, or somebody used it: nobody knows.
-                false if is_late => self.pass(&ready.item, Kind::Unknown),
+                Ok(false) if is_late => self.pass(&ready.item, Kind::Unknown),
                 // Used up in jeton meanwhile, if not set.
-                true | false => self.settle(&ready.item, Kind::Copied),
+                Ok(true | false) => self.settle(&ready.item, Kind::Copied),
             }
         }
         Ok(())
     }
 
-    /// Sets deadlines, again where the answer took long. Returns which of the names live.
-    pub(super) fn deadlines(&mut self, names: &[(&[u8], Life)]) -> Result<Vec<bool>, ImportError> {
+    /// Sets deadlines, again where the answer took long. Returns which of the names live, or why jeton
+    /// refuses the deadline.
+    pub(super) fn deadlines(
+        &mut self,
+        names: &[(&[u8], Life)],
+    ) -> Result<Vec<Result<bool, Kind>>, ImportError> {
         let mut is_set = Vec::new();
         for _ in 0..DEADLINE_ROUNDS {
             let begun = self.patience.now();
@@ -278,8 +294,12 @@ impl Copier<'_> {
                 command(&[b"PEXPIRE", name, left.as_bytes()])
             };
             let commands: Vec<_> = names.iter().map(of).collect();
+            let of = |reply| match reply {
+                Reply::Integer(count) => Ok(Ok(count == 1)),
+                refused => kind_of(refused).map(Err),
+            };
             let replies = self.target.ask(&commands)?;
-            is_set = replies.iter().map(|reply| reply.integer() == Some(1)).collect();
+            is_set = replies.into_iter().map(of).collect::<Result<_, ImportError>>()?;
             if self.patience.now().saturating_sub(begun) <= LATE {
                 break;
             }
@@ -299,13 +319,23 @@ fn set(ready: &Ready, now: Duration, condition: &[u8]) -> Command {
     command(&[b"SET", ready.item.name(), &ready.value, b"PX", life.as_bytes(), condition])
 }
 
-/// Why jeton refuses a put.
-fn kind_of(reply: &Reply) -> Result<Kind, ImportError> {
-    let Reply::Error(text) = reply else { return Ok(Kind::Unknown) };
-    match text {
-        text if text.contains("reference") => Ok(Kind::Reference),
-        text if text.contains("expire time") => Ok(Kind::BeyondMax),
-        text if text.contains("--max-payload") => Ok(Kind::TooBig),
-        text => Err(ImportError::Blocked(text.clone())),
+/// Why jeton refuses a put or a deadline.
+///
+/// # Errors
+/// The refusal is not about this key, or the answer is none to what was asked.
+pub(super) fn kind_of(reply: Reply) -> Result<Kind, ImportError> {
+    match &reply {
+        Reply::Error(text) if text.contains("reference") => Ok(Kind::Reference),
+        Reply::Error(text) if text.contains("expire time") => Ok(Kind::BeyondMax),
+        Reply::Error(text) if text.contains("--max-payload") => Ok(Kind::TooBig),
+        _ => Err(unexpected(reply)),
+    }
+}
+
+/// An answer that says nothing about a key.
+pub(super) fn unexpected(reply: Reply) -> ImportError {
+    match reply {
+        Reply::Error(text) => ImportError::Blocked(text),
+        _ => ImportError::Answer { side: Side::Server },
     }
 }

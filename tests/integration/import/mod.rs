@@ -4,6 +4,7 @@ mod between;
 mod clusters;
 mod export;
 mod kills;
+mod servers;
 mod source;
 
 use std::process::Stdio;
