@@ -32,10 +32,9 @@ use crate::permissions;
 use copy::{Copier, Options};
 use counts::Counts;
 use failure::ImportError;
-use found::Address;
 use patience::Patience;
 use place::{Place, Url};
-use source::Source;
+use source::{Primary, Source};
 use state::{Progress, State};
 use target::Target;
 
@@ -44,8 +43,8 @@ const PASSWORD_VARIABLE: &str = "REDISCLI_AUTH";
 const REDIS_PORT: u16 = 6379;
 const RESP_PORT: u16 = 7452;
 const RATE_MAX: u32 = 1_000_000;
-/// Scans of a cluster whose slots move meanwhile.
-const SCANS_MAX: usize = 4;
+/// Times that a cluster is asked for its slots: one more than it is scanned.
+const LOOKS_MAX: usize = 5;
 
 /// `jeton import`
 #[derive(Args, Clone, Debug)]
@@ -168,26 +167,28 @@ impl Pass<'_> {
         }
     }
 
-    /// Scans each primary, and again those that are new after the cluster has moved slots.
+    /// Scans each primary, and those again that have got other slots of a cluster meanwhile.
     fn scan_all(&mut self) -> Result<(), ImportError> {
-        let mut nodes = self.copier.source.primaries()?;
-        for _ in 0..SCANS_MAX {
-            for node in &nodes {
-                self.scan(node)?;
-            }
-            let now = self.copier.source.primaries()?;
-            if now == nodes {
+        let mut scanned: Vec<Primary> = Vec::new();
+        for _ in 0..LOOKS_MAX {
+            let mut left = self.copier.source.primaries()?;
+            left.retain(|now| !scanned.iter().any(|before| before.has_all_of(now)));
+            if left.is_empty() {
                 return Ok(());
             }
-            nodes = now;
+            for primary in &left {
+                self.scan(primary)?;
+            }
+            scanned.append(&mut left);
         }
         Err(ImportError::Moving)
     }
 
-    fn scan(&mut self, node: &Address) -> Result<(), ImportError> {
+    fn scan(&mut self, primary: &Primary) -> Result<(), ImportError> {
+        let Primary { address: node, slots } = primary;
         let pattern = self.args.pattern.as_deref();
         let mut run_id = self.copier.source.run_id(node)?;
-        let mut scan = self.copier.state.scan(&run_id, pattern);
+        let mut scan = self.copier.state.scan(&run_id, slots, pattern);
         let mut progress = self.copier.state.progress(&scan);
         self.copier.counts = progress.counts;
         while !progress.is_over {
@@ -199,7 +200,7 @@ impl Pass<'_> {
             let Some(page) = page else {
                 tell!("the source was started again: its scan begins anew");
                 run_id = self.copier.source.run_id(node)?;
-                scan = self.copier.state.scan(&run_id, pattern);
+                scan = self.copier.state.scan(&run_id, slots, pattern);
                 progress = self.copier.state.progress(&scan);
                 self.copier.counts = progress.counts;
                 continue;

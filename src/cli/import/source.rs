@@ -1,6 +1,6 @@
 //! The side that is read: a Redis or Valkey, alone, as a replica, or as a cluster.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 
 use super::failure::{ImportError, Side};
@@ -29,6 +29,20 @@ pub(super) struct Page {
     pub(super) too_long: u64,
 }
 
+/// A server to be scanned.
+pub(super) struct Primary {
+    pub(super) address: Address,
+    /// Its slots of the cluster; none without a cluster.
+    pub(super) slots: BTreeSet<u16>,
+}
+
+impl Primary {
+    /// Whether a scan of `self` has found what `now` has: it is the same server, with no other slot.
+    pub(super) fn has_all_of(&self, now: &Self) -> bool {
+        self.address == now.address && now.slots.is_subset(&self.slots)
+    }
+}
+
 /// An open connection.
 struct Open {
     link: Link,
@@ -54,7 +68,7 @@ impl Source {
     }
 
     /// The servers to be scanned: one, or each primary of a cluster.
-    pub(super) fn primaries(&mut self) -> Result<Vec<Address>, ImportError> {
+    pub(super) fn primaries(&mut self) -> Result<Vec<Primary>, ImportError> {
         let seed = self.seed();
         // At once, so that a wrong address is told at once.
         if !self.open.contains_key(&seed) {
@@ -74,7 +88,7 @@ impl Source {
                  be there; stop the consumers, or import from the primary"
             );
         }
-        Ok(vec![seed])
+        Ok(vec![Primary { address: seed, slots: BTreeSet::new() }])
     }
 
     fn info(&mut self, node: &Address) -> Result<String, ImportError> {
@@ -85,24 +99,32 @@ impl Source {
         })
     }
 
-    fn cluster(&mut self, seed: &Address) -> Result<Vec<Address>, ImportError> {
+    fn cluster(&mut self, seed: &Address) -> Result<Vec<Primary>, ImportError> {
         let host = self.place.host.clone();
         self.with(seed, |open| {
             let reply = open.link.ask(&[b"CLUSTER", b"SLOTS"], ANSWER_LEN_MAX)?;
             Hitch::check(&reply, "CLUSTER SLOTS")?;
-            let mut found = BTreeMap::new();
+            let mut found: BTreeMap<Address, BTreeSet<u16>> = BTreeMap::new();
             for slots in reply.array().ok_or_else(unreadable)? {
-                let primary = slots.array().and_then(|slots| slots.get(2)?.array());
-                let (name, port) = match primary {
+                let Some([first, last, primary, ..]) = slots.array() else {
+                    return Err(unreadable());
+                };
+                let (name, port) = match primary.array() {
                     Some([name, port, ..]) => (name.text(), port.integer()),
                     _ => return Err(unreadable()),
+                };
+                let slot = |reply: &Reply| u16::try_from(reply.integer()?).ok();
+                let (Some(first), Some(last)) = (slot(first), slot(last)) else {
+                    return Err(unreadable());
                 };
                 // A node that does not know its own address leaves it out.
                 let name = name.filter(|name| !matches!(name.as_str(), "" | "?"));
                 let name = name.unwrap_or_else(|| host.clone());
-                found.insert(format!("{name}:{}", port.ok_or_else(unreadable)?), ());
+                let address = format!("{name}:{}", port.ok_or_else(unreadable)?);
+                found.entry(address).or_default().extend(first..=last);
             }
-            Ok(found.into_keys().collect())
+            let primary = |(address, slots)| Primary { address, slots };
+            Ok(found.into_iter().map(primary).collect())
         })
     }
 

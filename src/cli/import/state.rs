@@ -17,7 +17,7 @@
 //! All numbers are little-endian. A frame is valid if it is whole and its checksum is right; the
 //! first that is not ends the file, and it is cut there. A put is on the disk before it is sent.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -262,12 +262,21 @@ impl State {
         self.records.remove(name);
     }
 
-    /// The scan of a server since its start, for the keys of a pattern. A cursor of another scan means
-    /// nothing: after a restart it is another place, and another pattern has left out other keys.
-    pub(super) fn scan(&self, run_id: &str, pattern: Option<&str>) -> Scan {
-        // The run id has no zero byte.
-        let asked = pattern.map_or_else(Vec::new, |pattern| [b"\0", pattern.as_bytes()].concat());
-        cut(&self.mac, b"scan", &[run_id.as_bytes(), &asked].concat())
+    /// The scan of a server since its start, with its slots, for the keys of a pattern. A cursor of
+    /// another scan means nothing: after a restart it is another place, the keys of another slot may be
+    /// behind it, and another pattern has left out other keys.
+    pub(super) fn scan(&self, run_id: &str, slots: &BTreeSet<u16>, pattern: Option<&str>) -> Scan {
+        let mut text = Vec::new();
+        // With its length, so that no two scans have one text.
+        text.extend_from_slice(&(run_id.len() as u64).to_le_bytes());
+        text.extend_from_slice(run_id.as_bytes());
+        text.extend_from_slice(&(slots.len() as u64).to_le_bytes());
+        slots.iter().for_each(|slot| text.extend_from_slice(&slot.to_le_bytes()));
+        if let Some(pattern) = pattern {
+            text.push(b'=');
+            text.extend_from_slice(pattern.as_bytes());
+        }
+        cut(&self.mac, b"scan", &text)
     }
 
     /// How far a scan has come.

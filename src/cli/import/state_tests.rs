@@ -59,21 +59,28 @@ fn p2_a_value_that_was_about_to_replace_another_is_known_after_a_kill_and_so_is_
 }
 
 #[test]
-fn a_cursor_is_of_one_start_of_a_server_of_one_pattern_and_of_one_pass() {
+fn a_cursor_is_of_one_start_of_a_server_with_its_slots_of_one_pattern_and_of_one_pass() {
     let place = Place::new();
     let mut counts = Counts::default();
     counts.add(Kind::TooBig);
     let progress = Progress { cursor: u64::MAX, is_over: false, counts };
     let mut state = place.open();
-    let scan = state.scan("a", Some("cart:*"));
+    let slots = BTreeSet::from([0, 1]);
+    let scan = state.scan("a", &slots, Some("cart:*"));
     state.advance(&scan, progress).unwrap();
     drop(state);
     let mut state = place.open();
-    assert_eq!(state.scan("a", Some("cart:*")), scan, "the same digest as before");
+    assert_eq!(state.scan("a", &slots, Some("cart:*")), scan, "the same digest as before");
     assert_eq!(state.progress(&scan), progress);
-    for (run_id, pattern) in [("b", Some("cart:*")), ("a", Some("session:*")), ("a", None)] {
-        let other = state.scan(run_id, pattern);
-        assert_eq!(state.progress(&other), Progress::default(), "{run_id} {pattern:?}");
+    let one = BTreeSet::from([0]);
+    for (run_id, slots, pattern) in [
+        ("b", &slots, Some("cart:*")),
+        ("a", &one, Some("cart:*")),
+        ("a", &slots, Some("session:*")),
+        ("a", &slots, None),
+    ] {
+        let other = state.scan(run_id, slots, pattern);
+        assert_eq!(state.progress(&other), Progress::default(), "{run_id} {slots:?} {pattern:?}");
     }
     assert_eq!(state.progress(&scan).counts.of(Kind::TooBig), 1);
     state.end_pass().unwrap();
@@ -112,7 +119,7 @@ fn p9_the_file_holds_no_key_and_is_for_its_owner_alone() {
     let name = state.name(b"cart:7");
     let (key, value) = (state.key(b"cart:7"), state.value(b"the value"));
     state.intend(&name, key, value);
-    let scan = state.scan("run-of-the-server", Some("cart:*"));
+    let scan = state.scan("run-of-the-server", &BTreeSet::new(), Some("cart:*"));
     state.advance(&scan, Progress::default()).unwrap();
     let bytes = std::fs::read(place.file()).unwrap();
     for text in [&b"cart:"[..], b"the value", b"run-of"] {

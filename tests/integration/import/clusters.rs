@@ -29,22 +29,23 @@ fn a_replica_is_read_with_a_warning_and_refused_without_its_primary() {
     assert!(code == 1 && text.contains("a replica without its primary"), "{text}");
 }
 
-/// Two primaries with all slots.
-fn cluster() -> Option<[Source; 2]> {
+/// Primaries, by their address; the first two have all slots.
+fn cluster(count: usize) -> Option<Vec<Source>> {
     let flags = ["--cluster-enabled", "yes", "--cluster-node-timeout", "5000"];
-    let nodes = [
-        Source::start_with("import: cluster", &flags)?,
-        Source::start_with("import: cluster", &flags)?,
-    ];
+    let start = |_| Source::start_with("import: cluster", &flags);
+    let mut nodes: Vec<Source> = (0..count).map(start).collect::<Option<_>>()?;
+    nodes.sort_by_key(|node| node.address.to_string());
     nodes[0].say("CLUSTER ADDSLOTSRANGE 0 8191");
     nodes[1].say("CLUSTER ADDSLOTSRANGE 8192 16383");
-    nodes[0].say("CLUSTER SET-CONFIG-EPOCH 1");
-    nodes[1].say("CLUSTER SET-CONFIG-EPOCH 2");
-    nodes[0].say(&format!("CLUSTER MEET 127.0.0.1 {}", nodes[1].address.port()));
+    for (node, epoch) in nodes.iter().zip(1..) {
+        node.say(&format!("CLUSTER SET-CONFIG-EPOCH {epoch}"));
+        nodes[0].say(&format!("CLUSTER MEET 127.0.0.1 {}", node.address.port()));
+    }
+    let known = format!("cluster_known_nodes:{count}");
     for node in &nodes {
         let is_whole = || {
             let info = node.say("CLUSTER INFO");
-            info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:2")
+            info.contains("cluster_state:ok") && info.contains(&known)
         };
         eventually("the cluster is whole", is_whole);
     }
@@ -52,7 +53,7 @@ fn cluster() -> Option<[Source; 2]> {
 }
 
 /// Sets a key on the node that has it.
-fn set(nodes: &[Source; 2], key: &str) {
+fn set(nodes: &[Source], key: &str) {
     let words = format!("SET {key} 1 EX 600");
     let is_set = nodes.iter().any(|node| node.wire().say(&words) == "+OK\\r\\n");
     assert!(is_set, "{key}");
@@ -60,14 +61,14 @@ fn set(nodes: &[Source; 2], key: &str) {
 
 #[test]
 fn each_primary_of_a_cluster_is_read_and_keys_that_move_meanwhile_are_followed() {
-    let Some(nodes) = cluster() else { return };
+    let Some(nodes) = cluster(2) else { return };
     let jeton = Jeton::start();
     let dir = tempfile::tempdir().expect("a temporary folder");
     (0..300).for_each(|number| set(&nodes, &format!("k{number}")));
     // All of these are in one slot of the first node.
     (0..1_500).for_each(|number| set(&nodes, &format!("{{a1}}{number}")));
-    let slot = nodes[0].say("CLUSTER KEYSLOT a1").replace([':', '\\', 'r', 'n'], "");
-    let holder = usize::from(slot.parse::<u16>().expect("a slot") > 8191);
+    let slot = slot(&nodes[0], "a1");
+    let holder = usize::from(slot > 8191);
     let (from, to) = (&nodes[holder], &nodes[1 - holder]);
     let child = import(&nodes[0].url(), &jeton, &dir)
         .args(["--rate", "600"])
@@ -77,7 +78,7 @@ fn each_primary_of_a_cluster_is_read_and_keys_that_move_meanwhile_are_followed()
         .spawn()
         .expect("it starts");
     std::thread::sleep(Duration::from_millis(300));
-    move_slot(&slot, from, to);
+    move_slot(slot, from, to);
     let (code, text) = said(&child.wait_with_output().expect("its output"));
     assert!(code == 0 || code == 1, "{text}");
     let (code, text) = said(&output(&mut import(&nodes[1].url(), &jeton, &dir)));
@@ -89,7 +90,45 @@ fn each_primary_of_a_cluster_is_read_and_keys_that_move_meanwhile_are_followed()
     }
 }
 
-fn move_slot(slot: &str, from: &Source, to: &Source) {
+fn slot(node: &Source, key: &str) -> u16 {
+    let answer = node.say(&format!("CLUSTER KEYSLOT {key}"));
+    answer.trim_start_matches(':').trim_end_matches("\\r\\n").parse().expect("a slot")
+}
+
+/// A slot moves from the second primary, which is scanned, to another one.
+fn copied_once_though_a_slot_moves_to(other: usize) {
+    let Some(nodes) = cluster(3) else { return };
+    let (jeton, dir) = (Jeton::start(), tempfile::tempdir().expect("a temporary folder"));
+    let tag = (0..).map(|number| format!("a{number}"));
+    let tag = tag.into_iter().find(|tag| slot(&nodes[0], tag) > 8191).expect("one of them");
+    (0..1_500).for_each(|number| set(&nodes, &format!("{{{tag}}}{number}")));
+    (0..200).for_each(|number| set(&nodes, &format!("k{number}")));
+    let child = import(&nodes[0].url(), &jeton, &dir)
+        .args(["--rate", "400"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    // The first one is over when keys of the second are there.
+    let is_there = |number| jeton.wire().say(&format!("EXISTS {{{tag}}}{number}")) == ":1\\r\\n";
+    eventually("some of the second are copied", || (0..1_500).step_by(50).any(is_there));
+    move_slot(slot(&nodes[0], &tag), &nodes[1], &nodes[other]);
+    let (code, text) = said(&child.wait_with_output().expect("its output"));
+    assert_eq!((code, count(&text, "copied")), (0, 1_700), "{text}");
+}
+
+#[test]
+fn a_slot_that_moves_to_a_primary_whose_scan_is_over_is_scanned_there() {
+    copied_once_though_a_slot_moves_to(0);
+}
+
+#[test]
+fn a_primary_whose_scan_is_over_is_counted_once_when_another_one_is_new() {
+    copied_once_though_a_slot_moves_to(2);
+}
+
+fn move_slot(slot: u16, from: &Source, to: &Source) {
     let id = |node: &Source| {
         let answer = node.say("CLUSTER MYID");
         answer.split("\\r\\n").nth(1).expect("an id").to_owned()
