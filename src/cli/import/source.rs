@@ -52,7 +52,7 @@ struct Open {
 /// The source.
 pub(super) struct Source {
     place: Place,
-    /// Length of a key that is cut off to make the name; names may be that much longer.
+    /// Maximum length of a key in bytes: that of a name, and that of the prefix that is cut off.
     key_len_max: usize,
     open: HashMap<Address, Open>,
     patience: Patience,
@@ -70,7 +70,7 @@ impl Source {
     /// The servers to be scanned: one, or each primary of a cluster.
     pub(super) fn primaries(&mut self) -> Result<Vec<Primary>, ImportError> {
         let seed = self.seed();
-        // At once, so that a wrong address is told at once.
+        // Without another try, so that a wrong address is an error at once.
         if !self.open.contains_key(&seed) {
             let opened = self.connect(&seed).map_err(|hitch| hitch.of_connecting(&self.place))?;
             self.open.insert(seed.clone(), opened);
@@ -308,7 +308,8 @@ impl Source {
         }
         let run_id = match field(&info, "run_id") {
             Some(run_id) => run_id.to_owned(),
-            // Its cursors end with the connection, as it cannot be told from another.
+            // Without a run id nobody sees whether the server was started again. So a cursor is only used
+            // on the connection that it came from.
             None => {
                 let mut random = [0; 16];
                 getrandom::fill(&mut random).map_err(io::Error::other)?;

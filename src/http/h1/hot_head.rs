@@ -237,7 +237,7 @@ fn may_become_hot(bytes: &[u8]) -> bool {
         && VERSION.starts_with(version)
 }
 
-/// Counts only where there is room for too many.
+/// Counts the lines. The caller does so only for headers that are long enough for too many fields.
 #[cold]
 fn has_too_many_fields(headers: &[u8]) -> bool {
     memchr::memchr_iter(b'\n', headers).count() > FIELDS_MAX + 1
