@@ -2,6 +2,7 @@
 
 mod between;
 mod clusters;
+mod encrypted;
 mod export;
 mod kills;
 mod servers;

@@ -29,14 +29,7 @@ impl Source {
 
     /// The same with more flags.
     pub fn start_with(check: &str, flags: &[&str]) -> Option<Self> {
-        let has = |program: &&&str| {
-            let version = Command::new(program).arg("--version").stdout(Stdio::null()).status();
-            version.is_ok_and(|status| status.success())
-        };
-        let Some(program) = PROGRAMS.iter().find(has) else {
-            not_run(check, "neither valkey-server nor redis-server is on the PATH");
-            return None;
-        };
+        let program = Self::program(check)?;
         let flags: Vec<_> = flags.iter().map(ToString::to_string).collect();
         // A free port may be taken again before the server has it: then the next one is tried.
         for _ in 0..16 {
@@ -50,6 +43,19 @@ impl Source {
             let _ = child.wait();
         }
         panic!("{program} does not start");
+    }
+
+    /// The first program that this machine has.
+    pub fn program(check: &str) -> Option<&'static str> {
+        let has = |program: &&&str| {
+            let version = Command::new(program).arg("--version").stdout(Stdio::null()).status();
+            version.is_ok_and(|status| status.success())
+        };
+        let program = PROGRAMS.iter().find(has);
+        if program.is_none() {
+            not_run(check, "neither valkey-server nor redis-server is on the PATH");
+        }
+        program.copied()
     }
 
     pub fn url(&self) -> String {
@@ -112,7 +118,7 @@ fn comes_up(child: &mut Child, address: SocketAddr) -> bool {
 }
 
 /// A port that nobody uses, and whose cluster port exists.
-fn free() -> SocketAddr {
+pub fn free() -> SocketAddr {
     loop {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("bound");
