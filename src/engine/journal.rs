@@ -6,7 +6,7 @@
 
 use crate::model::entry::JournalPart;
 use crate::model::time::UnixMillis;
-use crate::wal::{AppendError, Failure, FrameBuffer, Lsn, Wal};
+use crate::wal::{AppendError, Appended, Failure, FrameBuffer, Lsn, Wal};
 
 use super::state::Usage;
 
@@ -21,6 +21,16 @@ pub(super) trait Journal {
     /// Nothing was appended; or the journal has failed, and only a restart shows whether the frame
     /// was appended.
     fn append(
+        &mut self,
+        log_time: UnixMillis,
+        frame: &FrameBuffer,
+    ) -> Result<JournalPart, AppendError>;
+
+    /// Appends a frame and makes all appended frames durable.
+    ///
+    /// # Errors
+    /// As [`Journal::append`]. If the sync fails the journal has failed.
+    fn append_durably(
         &mut self,
         log_time: UnixMillis,
         frame: &FrameBuffer,
@@ -87,6 +97,18 @@ impl LocalLog {
     }
 }
 
+impl LocalLog {
+    fn note_appended(
+        &mut self,
+        appended: Result<Appended, AppendError>,
+    ) -> Result<JournalPart, AppendError> {
+        self.wal.use_puts(false);
+        let appended = appended?;
+        self.wants_mark = true;
+        Ok(JournalPart(appended.seq as u16))
+    }
+}
+
 impl Journal for LocalLog {
     fn body_len_max(&self) -> usize {
         self.wal.max_body_len()
@@ -98,10 +120,16 @@ impl Journal for LocalLog {
         frame: &FrameBuffer,
     ) -> Result<JournalPart, AppendError> {
         let appended = self.wal.append(log_time.0, frame);
-        self.wal.use_puts(false);
-        let appended = appended?;
-        self.wants_mark = true;
-        Ok(JournalPart(appended.seq as u16))
+        self.note_appended(appended)
+    }
+
+    fn append_durably(
+        &mut self,
+        log_time: UnixMillis,
+        frame: &FrameBuffer,
+    ) -> Result<JournalPart, AppendError> {
+        let appended = self.wal.append_durably(log_time.0, frame);
+        self.note_appended(appended)
     }
 
     fn use_puts(&mut self) {

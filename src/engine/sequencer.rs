@@ -38,6 +38,8 @@ pub(super) struct Sequencer<T = ClockWatch, J = LocalLog> {
     pub(super) log: Option<J>,
     /// Monotonic time of the last sync.
     pub(super) synced_at: Duration,
+    /// How long that sync took.
+    pub(super) sync_took: Duration,
     pub(super) frame: Frame,
     pub(super) batch: Batch,
     /// State at the start of this turn.
@@ -88,6 +90,7 @@ impl<T: Timekeeper, J: Journal> Sequencer<T, J> {
             accounting,
             log,
             synced_at,
+            sync_took: Duration::ZERO,
             frame,
             batch: Batch::default(),
             quotas: Arc::default(),
@@ -285,7 +288,16 @@ impl<T: Timekeeper, J: Journal> Sequencer<T, J> {
         if self.frame.has_puts {
             log.use_puts();
         }
-        let segment = log.append(self.frame.log_time, &self.frame.buffer).map_err(|error| {
+        let (log_time, buffer) = (self.frame.log_time, &self.frame.buffer);
+        let began = shared.time.monotonic();
+        let appended = if shared.config.sync == SyncMode::Always {
+            let appended = log.append_durably(log_time, buffer);
+            (self.synced_at, self.sync_took) = sync_ended(shared, began);
+            appended
+        } else {
+            log.append(log_time, buffer)
+        };
+        let segment = appended.map_err(|error| {
             shared.note_append_error(&error);
             match error {
                 AppendError::Failed(_) => CommitError::Failed,
@@ -297,9 +309,6 @@ impl<T: Timekeeper, J: Journal> Sequencer<T, J> {
         })?;
         shared.health.note_written();
         shared.counters.commits.increment();
-        if shared.config.sync == SyncMode::Always {
-            self.sync().map_err(|()| CommitError::Failed)?;
-        }
         Ok(segment)
     }
 
@@ -307,12 +316,10 @@ impl<T: Timekeeper, J: Journal> Sequencer<T, J> {
     /// sync is retried (promise P6).
     pub(super) fn sync(&mut self) -> Result<(), ()> {
         let Some(log) = &mut self.log else { return Ok(()) };
-        let shared = &self.shared;
-        let began = shared.time.monotonic();
+        let began = self.shared.time.monotonic();
         let synced = log.sync();
-        self.synced_at = shared.time.monotonic();
-        shared.timings.fsync.record(self.synced_at.saturating_sub(began));
-        synced.map_err(|failure| shared.health.fail(failure.to_string()))
+        (self.synced_at, self.sync_took) = sync_ended(&self.shared, began);
+        synced.map_err(|failure| self.shared.health.fail(failure.to_string()))
     }
 
     /// Applies the records of the frame, first the relocated ones, which have no waiters.
@@ -339,4 +346,12 @@ impl<T: Timekeeper, J: Journal> Sequencer<T, J> {
             log.note_usage(part, &usage);
         }
     }
+}
+
+/// A sync has ended that began at this monotonic time. Returns the time of its end, and how long it took.
+fn sync_ended(shared: &Shared, began: Duration) -> (Duration, Duration) {
+    let ended = shared.time.monotonic();
+    let took = ended.saturating_sub(began);
+    shared.timings.fsync.record(took);
+    (ended, took)
 }

@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 
+use crate::failpoint;
+
 use super::cleaner::Cleaner;
 use super::error::{AppendError, ReadError};
 use super::segment::{Lsn, SegmentHeader, segment_name};
 use super::storage::Storage;
 use super::table::{Clean, Segment};
-use super::writer::Wal;
+use super::writer::{SECTORS_KEPT, Wal};
 
 /// A file of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +86,42 @@ impl Wal {
         assert!(relocated_lsn <= self.durable, "relocated entries are not durable");
         self.ring.release(seq);
         self.counters.segments_released += 1;
+    }
+
+    /// Records durably that the segments released so far are not needed, so that their files can be
+    /// reused. Does nothing if no segment waits for that.
+    ///
+    /// # Errors
+    /// As for [`Wal::append`]; a failed sync is [`AppendError::Failed`]. The files keep their
+    /// names; the next frame, of any kind, records the release too.
+    ///
+    /// # Panics
+    /// As for [`Wal::append`].
+    pub fn declare_released(&mut self, log_time_ms: u64) -> Result<(), AppendError> {
+        assert!(log_time_ms >= self.last_time_ms, "log time runs backwards");
+        self.check_failed()?;
+        if !self.owes_declaration() {
+            return Ok(());
+        }
+        self.notice_jobs()?;
+        while !self.fits(0, SECTORS_KEPT) {
+            match self.roll() {
+                Ok(()) => {}
+                // The disk is full and so is the segment. The reserved sector is used for this if a
+                // next segment can be created from a released file.
+                Err(AppendError::NoSpace(error)) => {
+                    if !self.fits(0, 1) || self.ring.undeclared_bytes() < self.ring.segment_len {
+                        return Err(AppendError::NoSpace(error));
+                    }
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        failpoint::pass("release-before-declared");
+        self.write_records(log_time_ms, &[])?;
+        self.sync()?;
+        Ok(())
     }
 
     /// Raises the latest deadline of segment `seq`, Unix milliseconds.

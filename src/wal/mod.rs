@@ -64,7 +64,7 @@ pub use report::{Appended, Counters};
 pub use segment::{Features, LogId, Lsn, SegmentHeader, log_id_in};
 pub use shelf::Shelf;
 pub use storage::disk::{Disk, DiskError};
-pub use storage::{File, Listed, Storage};
+pub use storage::{File, Listed, NotDurable, Storage};
 pub use table::{Clean, Segment};
 pub use tail::Tail;
 pub use writer::{BODY_LEN_MAX, Wal};

@@ -63,6 +63,16 @@ pub trait File: Send + Sync {
     /// Makes the bytes and the length durable.
     fn sync(&self) -> io::Result<()>;
 
+    /// Writes all of `bytes` at `offset` and makes them durable: one call of the system where it has one.
+    /// Nothing else that was written is made durable.
+    ///
+    /// # Errors
+    /// Any part of `bytes` may have been written, and none of them need be durable.
+    fn write_durably_at(&self, bytes: &[u8], offset: u64) -> Result<(), NotDurable> {
+        self.write_at(bytes, offset).map_err(NotDurable::Written)?;
+        self.sync().map_err(NotDurable::Synced)
+    }
+
     /// Drops the clean cached pages of this file, so that the next read returns the bytes of the
     /// device. After a failed sync in an earlier process the cache may contain bytes that never
     /// reached the device.
@@ -78,6 +88,15 @@ pub trait File: Send + Sync {
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
     }
+}
+
+/// What failed of a [durable write](File::write_durably_at).
+#[derive(Debug)]
+pub enum NotDurable {
+    /// The write. If there was no space it may be repeated.
+    Written(io::Error),
+    /// The sync, or one of both. It is final.
+    Synced(io::Error),
 }
 
 /// Whether an error means that there is no space at the moment. Such a write may be retried later;

@@ -16,13 +16,13 @@ use super::reader::Survey;
 use super::report::{Appended, Counters};
 use super::ring::Ring;
 use super::segment::{Features, HEADER_BLOCK_LEN, Lsn, SECTOR_LEN, segment_name};
-use super::storage::{File, Storage, is_no_space};
+use super::storage::{File, NotDurable, Storage, is_no_space};
 
 /// Maximum length of a frame's body, in bytes.
 pub const BODY_LEN_MAX: usize = FRAME_LEN_MAX as usize - FRAME_OVERHEAD_MAX;
 /// Sectors at the end of a segment that are kept free of records: one for a frame that records a
 /// release when the disk is full, and one for the seal.
-const SECTORS_KEPT: u64 = 2;
+pub(super) const SECTORS_KEPT: u64 = 2;
 
 /// The log, open for writing. One thread owns it.
 pub struct Wal {
@@ -36,10 +36,12 @@ pub struct Wal {
     at_new_sector: bool,
     /// Whether the last frame had records at the start.
     began_with_records: bool,
-    last_time_ms: u64,
+    pub(super) last_time_ms: u64,
     /// The tag of the last frame.
     last_tag: Tag,
     encoder: Encoder,
+    /// Whether the next frame is written durably, if all before it is durable.
+    is_durable_next: bool,
     failed: Option<Failure>,
     pub(super) counters: Counters,
 }
@@ -101,6 +103,7 @@ impl Wal {
             last_time_ms,
             last_tag: Tag::NONE,
             encoder: Encoder::default(),
+            is_durable_next: false,
             failed: None,
             counters: Counters::default(),
         }
@@ -121,6 +124,23 @@ impl Wal {
         frame: &FrameBuffer,
     ) -> Result<Appended, AppendError> {
         self.append_body(log_time_ms, frame.body())
+    }
+
+    /// [`Wal::append`] and [`Wal::sync`], which are one call of the system if all before it is durable.
+    ///
+    /// # Errors
+    /// As for [`Wal::append`]; a failed sync is [`AppendError::Failed`].
+    pub fn append_durably(
+        &mut self,
+        log_time_ms: u64,
+        frame: &FrameBuffer,
+    ) -> Result<Appended, AppendError> {
+        self.is_durable_next = true;
+        let appended = self.append_body(log_time_ms, frame.body());
+        self.is_durable_next = false;
+        let appended = appended?;
+        self.sync()?;
+        Ok(appended)
     }
 
     fn append_body(&mut self, log_time_ms: u64, body: &[u8]) -> Result<Appended, AppendError> {
@@ -147,42 +167,6 @@ impl Wal {
         if needs_puts {
             self.ring.features = Features::PUTS;
         }
-    }
-
-    /// Records durably that the segments released so far are not needed, so that their files can be
-    /// reused. Does nothing if no segment waits for that.
-    ///
-    /// # Errors
-    /// As for [`Wal::append`]; a failed sync is [`AppendError::Failed`]. The files keep their
-    /// names; the next frame, of any kind, records the release too.
-    ///
-    /// # Panics
-    /// As for [`Wal::append`].
-    pub fn declare_released(&mut self, log_time_ms: u64) -> Result<(), AppendError> {
-        assert!(log_time_ms >= self.last_time_ms, "log time runs backwards");
-        self.check_failed()?;
-        if !self.owes_declaration() {
-            return Ok(());
-        }
-        self.notice_jobs()?;
-        while !self.fits(0, SECTORS_KEPT) {
-            match self.roll() {
-                Ok(()) => {}
-                // The disk is full and so is the segment. The reserved sector is used for this if a
-                // next segment can be created from a released file.
-                Err(AppendError::NoSpace(error)) => {
-                    if !self.fits(0, 1) || self.ring.undeclared_bytes() < self.ring.segment_len {
-                        return Err(AppendError::NoSpace(error));
-                    }
-                    break;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        failpoint::pass("release-before-declared");
-        self.write_records(log_time_ms, &[])?;
-        self.sync()?;
-        Ok(())
     }
 
     /// Appends an empty frame and syncs: it records the time, and makes damage to the last real
@@ -221,15 +205,20 @@ impl Wal {
         if self.durable < head {
             let synced = self.file.sync();
             synced.map_err(|error| self.fail("sync", &error))?;
-            self.counters.syncs += 1;
-            self.durable = head;
-            self.at_new_sector = true;
-            failpoint::pass("sync-done");
-            if self.ring.retire(head) {
-                self.ring.prepare_ahead(self.offset, head);
-            }
+            self.synced();
         }
         Ok(head)
+    }
+
+    /// All that was written is durable now.
+    fn synced(&mut self) {
+        self.counters.syncs += 1;
+        self.durable = self.head();
+        self.at_new_sector = true;
+        failpoint::pass("sync-done");
+        if self.ring.retire(self.durable) {
+            self.ring.prepare_ahead(self.offset, self.durable);
+        }
     }
 
     /// The tag of the last frame, which stands for the whole log up to it.
@@ -296,13 +285,17 @@ impl Wal {
 
     /// Whether a frame with a body of this length fits in the current segment with `sectors` free
     /// sectors after it, each for one short frame.
-    fn fits(&self, body_len: usize, sectors: u64) -> bool {
+    pub(super) fn fits(&self, body_len: usize, sectors: u64) -> bool {
         let (header, place) = (self.ring.table.current().header, self.next_place());
         let end = (place + frame_len(body_len, is_first(place))).next_multiple_of(SECTOR_LEN);
         self.ring.has_features() && end + sectors * SECTOR_LEN <= header.size
     }
 
-    fn write_records(&mut self, log_time_ms: u64, body: &[u8]) -> Result<(), AppendError> {
+    pub(super) fn write_records(
+        &mut self,
+        log_time_ms: u64,
+        body: &[u8],
+    ) -> Result<(), AppendError> {
         self.write(log_time_ms, Kind::Records, body)?;
         self.last_time_ms = log_time_ms;
         self.counters.frames += 1;
@@ -321,6 +314,8 @@ impl Wal {
             synced_lsn: self.durable,
             carries_tag: is_first(place),
         };
+        let is_durable =
+            self.is_durable_next && kind == Kind::Records && self.durable == self.head();
         let (cipher, identity) = (&self.ring.cipher, self.ring.identity);
         let (bytes, tag) = self.encoder.encode(cipher, identity, &fields, self.last_tag, body)?;
         let end = place + bytes.len() as u64;
@@ -330,10 +325,17 @@ impl Wal {
             let _ = self.file.write_at(&bytes[..bytes.len() / 2], place);
             failpoint::die();
         }
-        match self.file.write_at(bytes, place) {
+        let written = match is_durable {
+            true => self.file.write_durably_at(bytes, place),
+            false => self.file.write_at(bytes, place).map_err(NotDurable::Written),
+        };
+        match written {
             Ok(()) => {}
-            Err(error) if is_no_space(&error) => return Err(AppendError::NoSpace(error)),
-            Err(error) => return Err(self.fail("write", &error).into()),
+            Err(NotDurable::Written(error)) if is_no_space(&error) => {
+                return Err(AppendError::NoSpace(error));
+            }
+            Err(NotDurable::Written(error)) => return Err(self.fail("write", &error).into()),
+            Err(NotDurable::Synced(error)) => return Err(self.fail("sync", &error).into()),
         }
         self.counters.bytes_appended += end - self.offset;
         self.offset = end;
@@ -342,6 +344,9 @@ impl Wal {
         self.ring.table.current_mut().note_frame(end, log_time_ms, body.len());
         self.ring.declared(header.lsn_at(end));
         failpoint::pass("frame-written");
+        if is_durable {
+            self.synced();
+        }
         Ok(())
     }
 
@@ -380,7 +385,7 @@ impl Wal {
         noticed.map_err(|error| self.fail("turn the ring at", &error))
     }
 
-    fn check_failed(&self) -> Result<(), Failure> {
+    pub(super) fn check_failed(&self) -> Result<(), Failure> {
         self.failed.clone().map_or(Ok(()), Err)
     }
 

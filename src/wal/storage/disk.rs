@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustix::fs::OFlags;
 use thiserror::Error;
 
-use super::{File, Listed, Storage, is_no_space};
+use super::{File, Listed, NotDurable, Storage, is_no_space};
 use crate::permissions::{self, FILE_MODE, Look, Strictness, TooWide};
 
 /// Name of the lock file, which keeps a second process out of a directory.
@@ -293,6 +293,35 @@ impl File for DiskFile {
         self.0.sync_data()
     }
 
+    #[cfg(target_os = "linux")]
+    fn write_durably_at(&self, mut bytes: &[u8], mut offset: u64) -> Result<(), NotDurable> {
+        use rustix::io::{Errno, ReadWriteFlags, pwritev2};
+        while !bytes.is_empty() {
+            let slices = [io::IoSlice::new(bytes)];
+            match pwritev2(&self.0, &slices, offset, ReadWriteFlags::DSYNC) {
+                Ok(0) => return Err(NotDurable::Synced(io::ErrorKind::WriteZero.into())),
+                Ok(len) => {
+                    bytes = &bytes[len..];
+                    offset += len as u64;
+                }
+                Err(Errno::INTR) => {}
+                // Not on every file system.
+                Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+                    self.write_at(bytes, offset).map_err(NotDurable::Written)?;
+                    return self.sync().map_err(NotDurable::Synced);
+                }
+                // These bytes are all that was to be synced: a repeated write writes all of them again.
+                Err(error) => {
+                    let error = io::Error::from(error);
+                    let is_no_space = is_no_space(&error);
+                    let what = if is_no_space { NotDurable::Written } else { NotDurable::Synced };
+                    return Err(what(error));
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn forget_cache(&self) -> io::Result<()> {
         use rustix::fs::{Advice, fadvise};
         Ok(fadvise(&self.0, 0, None, Advice::DontNeed)?)
@@ -329,7 +358,7 @@ mod tests {
         let disk = Disk::open(home.path()).unwrap();
         let file = disk.create("a", 8192).unwrap();
         assert_eq!(file.len().unwrap(), 0);
-        file.write_at(b"hello", 3).unwrap();
+        file.write_durably_at(b"hello", 3).unwrap();
         file.sync().unwrap();
         file.forget_cache().unwrap();
         disk.rename("a", "b").unwrap();

@@ -13,6 +13,21 @@ fn fill_until(wal: &mut Wal, seq: u64) {
 }
 
 #[test]
+fn p1_a_durable_frame_makes_those_before_it_durable_too() {
+    let disk = Memory::new();
+    let mut wal = create(&disk);
+    append(&mut wal, 1, b"first");
+    for body in [&b"second"[..], b"third", b"fourth"] {
+        wal.append_durably(2, &frame(body)).unwrap();
+        assert_eq!(wal.durable(), wal.head());
+        let (seen, torn_bytes) = recover(&disk.crash(Keep::Synced)).unwrap();
+        assert_eq!(seen.last(), Some(&(2, body.to_vec())));
+        assert_eq!((seen[0].clone(), torn_bytes), ((1, b"first".to_vec()), 0));
+    }
+    assert_eq!(wal.counters().syncs, 3);
+}
+
+#[test]
 fn ring_recycles_its_files_and_old_frames_are_never_seen() {
     let disk = Memory::new();
     let mut wal = create(&disk);
