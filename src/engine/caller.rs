@@ -1,6 +1,6 @@
 //! The engine's interface for one thread with many calls: one mailbox, and one wake per commit.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -11,7 +11,7 @@ use slab::Slab;
 
 use super::clustered::{Follower, Until};
 use super::handle::Engine;
-use super::job::Call;
+use super::job::{Call, Here};
 use super::mailbox::{Mailbox, Outcomes, Reply};
 use super::op::{Op, Outcome, Rejected};
 
@@ -30,6 +30,10 @@ pub struct Caller {
     engine: Engine,
     mailbox: Arc<Mailbox>,
     waiting: Rc<RefCell<Slab<Waiter>>>,
+    /// Whether a call may be performed on this thread.
+    here: Rc<Cell<Here>>,
+    /// Whether one was, since what it retired was freed.
+    has_retired: Rc<Cell<bool>>,
 }
 
 /// State of one call.
@@ -44,7 +48,8 @@ enum Waiter {
 
 impl Caller {
     fn new(engine: Engine) -> Self {
-        Self { engine, mailbox: Arc::default(), waiting: Rc::default() }
+        let (mailbox, waiting) = (Arc::default(), Rc::default());
+        Self { engine, mailbox, waiting, here: Rc::default(), has_retired: Rc::default() }
     }
 
     /// The engine.
@@ -90,6 +95,21 @@ impl Caller {
         self.call_as(ops, true).await
     }
 
+    /// Says whether calls may be performed on this thread from now on. It must call
+    /// [`Caller::free_retired`] now and then.
+    #[cfg(feature = "server")]
+    pub(crate) fn commit_here(&self, here: Here) {
+        self.here.set(here);
+    }
+
+    /// Frees what calls on this thread have retired.
+    #[cfg(feature = "server")]
+    pub(crate) fn free_retired(&self) {
+        if self.has_retired.take() {
+            self.engine.free_retired();
+        }
+    }
+
     /// Performs operations together, as [`Engine::submit_together`].
     ///
     /// # Errors
@@ -104,9 +124,23 @@ impl Caller {
         slot.await
     }
 
-    async fn call_as(&self, ops: Vec<Op>, is_confirmed: bool) -> Result<Vec<Outcome>, Rejected> {
+    async fn call_as(
+        &self,
+        mut ops: Vec<Op>,
+        is_confirmed: bool,
+    ) -> Result<Vec<Outcome>, Rejected> {
         if let Some(outcomes) = self.engine.answer_at_once(&ops)? {
             return Ok(outcomes);
+        }
+        let here = self.here.get();
+        if here != Here::Never && self.waiting.borrow().is_empty() {
+            match self.engine.commit_here(ops, here) {
+                Ok(outcomes) => {
+                    self.has_retired.set(true);
+                    return outcomes;
+                }
+                Err(given_back) => ops = given_back,
+            }
         }
         let mut slot = self.reserve();
         let mut reply = Reply::new(Arc::clone(&self.mailbox), slot.ticket);

@@ -8,8 +8,9 @@
 //! the [`Maintenance`] does what is due between turns. This file runs the loop.
 
 use std::task::Waker;
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use crate::failpoint;
 use crate::wal::Lsn;
@@ -17,10 +18,11 @@ use crate::wal::Lsn;
 use super::backup::{begin::begin, request::BackupRequest};
 use super::cleaning::Cleaning;
 use super::clocks::ClockWatch;
+use super::config::SyncMode;
 use super::frame::{TOO_LONG, record_len};
-use super::job::{Call, CloseError, Job};
+use super::job::{Call, CloseError, Here, Job};
 use super::journal::LocalLog;
-use super::mailbox::Reply;
+use super::mailbox::{Outcomes, Pending, Reply};
 use super::maintenance::Maintenance;
 use super::op::{Op, Outcome, Rejected};
 use super::overlay::{TOGETHER_LEN_MAX, TOO_MUCH_TOGETHER, copied_len_together};
@@ -32,6 +34,9 @@ use super::sequencer::Sequencer;
 const FRAME_LEN_GOOD: usize = 1 << 20;
 /// Maximum calls per turn, counting those that append nothing.
 const CALLS_PER_TURN: usize = 4_096;
+/// Maximum time of the last sync at which a caller may wait for the next one on its own thread: what
+/// two wake-ups cost is little beside a longer one.
+const FAST_SYNC_MAX: Duration = Duration::from_micros(500);
 
 pub(super) struct Committer {
     pub(super) jobs: Receiver<Job>,
@@ -40,6 +45,10 @@ pub(super) struct Committer {
     backup: Option<BackupRequest>,
     maintenance: Maintenance,
     pub(super) cleaning: Cleaning,
+    /// Whether the turn is that of a caller on its own thread, which waits for nobody.
+    is_here: bool,
+    /// Whether there was such a turn since the committer's thread last looked.
+    was_here: bool,
 }
 
 impl Committer {
@@ -56,19 +65,13 @@ impl Committer {
             backup: None,
             maintenance: Maintenance::after(expired_until),
             cleaning: Cleaning::default(),
+            is_here: false,
+            was_here: false,
         }
     }
 
-    /// Works until `Close` is queued, and sends the result of closing. Memory is freed only when the
-    /// engine is dropped: that takes long for a large store, and closing does not wait for it.
-    pub(super) fn run(mut self, closed: &Sender<Result<(), CloseError>>) {
-        self.work();
-        // An error means that the receiver is gone; the result is then not needed.
-        let _ = closed.send(self.finish());
-        while self.jobs.recv().is_ok() {}
-    }
-
-    fn work(&mut self) {
+    /// Does the work that is due before the first job. Returns how long to wait for that.
+    pub(super) fn begin(&mut self) -> Duration {
         self.tend(true);
         // Recovery may have used much memory, and calls wait for this thread, so another thread
         // returns it. If that cannot be started, the memory is returned later.
@@ -76,24 +79,53 @@ impl Committer {
             let name = "jeton-give-back".to_owned();
             drop(std::thread::Builder::new().name(name).spawn(give_back));
         }
-        loop {
-            match self.jobs.recv_timeout(self.maintenance.patience(&self.sequencer)) {
-                Ok(Job::Call(call)) => {
-                    if !self.turn(call) {
-                        break;
-                    }
-                    self.begin_backup();
-                    self.tend(false);
+        self.maintenance.patience(&self.sequencer)
+    }
+
+    /// Does the next `job`, or what is due if there was none. Returns how long to wait for the next one;
+    /// `None` after the last one.
+    pub(super) fn step(&mut self, job: Result<Job, RecvTimeoutError>) -> Option<Duration> {
+        let was_here = std::mem::take(&mut self.was_here);
+        match job {
+            Ok(Job::Call(call)) => {
+                if !self.turn(call) {
+                    return None;
                 }
-                Ok(Job::Backup(request)) => {
-                    self.backup = Some(request);
-                    self.begin_backup();
-                    self.tend_now(false);
-                }
-                Err(RecvTimeoutError::Timeout) => self.tend_now(true),
-                Ok(Job::Close) | Err(RecvTimeoutError::Disconnected) => break,
+                self.begin_backup();
+                self.tend(false);
             }
+            Ok(Job::Backup(request)) => {
+                self.backup = Some(request);
+                self.begin_backup();
+                self.tend_now(false);
+            }
+            Err(RecvTimeoutError::Timeout) => self.tend_now(!was_here),
+            Ok(Job::Close) | Err(RecvTimeoutError::Disconnected) => return None,
         }
+        Some(self.maintenance.patience(&self.sequencer))
+    }
+
+    /// Whether a caller may take a turn on its own thread. With a log only if that makes all durable: the
+    /// committer's thread, which may be asleep, would not know that a sync is due.
+    pub(super) fn may_turn_here(&self, here: Here) -> bool {
+        let is_fast = self.sequencer.shared.config.sync == SyncMode::Always
+            && self.sequencer.sync_took <= FAST_SYNC_MAX;
+        match here {
+            Here::Never => false,
+            Here::WithoutWait => self.sequencer.log.is_none(),
+            Here::WithWait => self.sequencer.log.is_none() || is_fast,
+        }
+    }
+
+    /// A turn of a caller on its own thread, with the maintenance that is due after it.
+    pub(super) fn turn_here(&mut self, ops: Vec<Op>) -> Outcomes {
+        let (pending, reply) = Pending::new();
+        self.is_here = true;
+        self.turn(Call { ops, reply, is_together: false });
+        (self.is_here, self.was_here) = (false, true);
+        self.begin_backup();
+        self.tend(false);
+        pending.wait()
     }
 
     /// One batch. Returns false if it was the last one.
@@ -144,7 +176,7 @@ impl Committer {
         if let Ok(job) = self.jobs.try_recv() {
             return Some(job);
         }
-        if self.sequencer.log.is_some() {
+        if self.sequencer.log.is_some() && !self.is_here {
             std::thread::yield_now();
         }
         self.jobs.try_recv().ok()

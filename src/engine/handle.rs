@@ -19,12 +19,13 @@ use super::clustered::{Clustered, Follower, Membership, Proposer};
 use super::committer::Committer;
 use super::config::Config;
 use super::health::NotReady;
-use super::job::{Call, CloseError, Job};
-use super::mailbox::{Pending, Reply};
+use super::job::{Call, CloseError, Here, Job};
+use super::mailbox::{Outcomes, Pending, Reply};
 use super::op::{Op, Outcome, Rejected};
 use super::quota::Quotas;
 use super::recovery::{self, NoProgress, OpenError, Progress, Recovered, Role};
 use super::refusal::refuse;
+use super::seat::Seat;
 use super::shared::Shared;
 use super::state::Holding;
 use super::stats::Stats;
@@ -71,6 +72,8 @@ pub(super) struct Committing {
     /// Held for reading while enqueuing, so that no call is queued after `Close`.
     closing: RwLock<bool>,
     thread: Mutex<Option<Thread>>,
+    /// Where callers may take a turn themselves. `None` for a cluster's node.
+    pub(super) seat: Option<Arc<Seat>>,
 }
 
 /// The committer's thread.
@@ -106,9 +109,14 @@ impl Engine {
     pub(super) fn start(recovered: Recovered) -> Result<Self, OpenError> {
         let (jobs, queue) = bounded(recovered.shared.config.queue_len);
         let shared = Arc::clone(&recovered.shared);
-        let committer = Committer::new(recovered, queue);
+        let committer = Committer::new(recovered, queue.clone());
         committer.publish();
-        Self::spawn(shared, jobs, move |closed| committer.run(closed))
+        let seat = Arc::new(Seat::new(committer));
+        let work = {
+            let seat = Arc::clone(&seat);
+            move |closed: &Sender<_>| run(&seat, &queue, closed)
+        };
+        Self::spawn(shared, jobs, Some(seat), work)
     }
 
     /// Opens the engine of a cluster's node: messages of the stream are handed over through the
@@ -128,13 +136,14 @@ impl Engine {
         let (jobs, queue) = bounded(recovered.shared.config.queue_len);
         let shared = Arc::clone(&recovered.shared);
         let (node, follower) = Clustered::new(recovered, queue, membership, proposer);
-        Ok((Self::spawn(shared, jobs, move |closed| node.run(closed))?, follower))
+        Ok((Self::spawn(shared, jobs, None, move |closed| node.run(closed))?, follower))
     }
 
     /// Starts the committer's thread.
     fn spawn(
         shared: Arc<Shared>,
         jobs: Sender<Job>,
+        seat: Option<Arc<Seat>>,
         work: impl FnOnce(&Sender<Result<(), CloseError>>) + Send + 'static,
     ) -> Result<Self, OpenError> {
         let (close, closed) = bounded(1);
@@ -143,7 +152,9 @@ impl Engine {
             .spawn(move || work(&close))
             .map_err(OpenError::Thread)?;
         let thread = Thread { closed: Some(closed), handle };
-        Ok(Self { shared, committer: Arc::new(Committing::new(jobs, Some(thread))) })
+        let mut committing = Committing::new(jobs, Some(thread));
+        committing.seat = seat;
+        Ok(Self { shared, committer: Arc::new(committing) })
     }
 
     /// Engine time: the wall clock, which here never runs backwards.
@@ -282,6 +293,26 @@ impl Engine {
         Ok(Some(refused.iter().map(|applied| self.shared.refusal(applied)).collect()))
     }
 
+    /// Performs operations on this thread.
+    ///
+    /// # Errors
+    /// The committer is busy or closing, or this thread would wait for a disk for longer than `here` says:
+    /// the operations are given back.
+    pub(super) fn commit_here(&self, ops: Vec<Op>, here: Here) -> Result<Outcomes, Vec<Op>> {
+        let Some(seat) = &self.committer.seat else { return Err(ops) };
+        let closing = self.committer.closing.read().unwrap_or_else(PoisonError::into_inner);
+        if *closing || !self.committer.jobs.is_empty() {
+            return Err(ops);
+        }
+        seat.try_turn(ops, here)
+    }
+
+    /// Frees what this thread has retired, and has kept to free it together with more.
+    #[cfg(feature = "server")]
+    pub(super) fn free_retired(&self) {
+        self.shared.store.pin().flush();
+    }
+
     pub(super) fn enqueue(&self, call: Call) -> Result<(), Rejected> {
         let closing = self.committer.closing.read().unwrap_or_else(PoisonError::into_inner);
         if *closing {
@@ -300,6 +331,23 @@ impl Engine {
     }
 }
 
+/// Works until `Close` is queued, and sends the result of closing. Memory is freed only when the engine
+/// is dropped: that takes long for a large store, and closing does not wait for it.
+fn run(seat: &Seat, jobs: &Receiver<Job>, closed: &Sender<Result<(), CloseError>>) {
+    let mut patience = seat.take(Committer::begin);
+    while let Some(wait) = patience {
+        let job = jobs.recv_timeout(wait);
+        patience = seat.take(|committer| committer.step(job)).flatten();
+    }
+    // An error means that the receiver is gone; the result is then not needed.
+    let _ = closed.send(seat.take(Committer::finish).unwrap_or_else(|| Err(panicked())));
+    while jobs.recv().is_ok() {}
+}
+
+fn panicked() -> CloseError {
+    CloseError("the committer panicked".to_owned())
+}
+
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine").field("tokens", &self.shared.gauges().tokens).finish()
@@ -308,7 +356,7 @@ impl fmt::Debug for Engine {
 
 impl Committing {
     pub(super) fn new(jobs: Sender<Job>, thread: Option<Thread>) -> Self {
-        Self { jobs, closing: RwLock::new(false), thread: Mutex::new(thread) }
+        Self { jobs, closing: RwLock::new(false), thread: Mutex::new(thread), seat: None }
     }
 
     fn is_closing(&self) -> bool {
@@ -326,12 +374,12 @@ impl Committing {
         if self.jobs.send(Job::Close).is_err() {
             tracing::error!("the committer thread ended before the engine was closed");
         }
-        closed.recv().unwrap_or_else(|_| Err(CloseError("the committer panicked".to_owned())))
+        closed.recv().unwrap_or_else(|_| Err(panicked()))
     }
 }
 
 impl Drop for Committing {
-    /// Ends the thread, which first frees the timers.
+    /// Ends the thread. The timers are freed with the seat.
     fn drop(&mut self) {
         if let Err(error) = self.close() {
             tracing::error!(%error, "can't close the engine cleanly");

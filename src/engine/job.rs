@@ -14,6 +14,18 @@ pub(super) enum Job {
     Close,
 }
 
+/// Whether a thread performs its calls itself, where nobody else does any at the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Here {
+    /// It never does.
+    #[default]
+    Never,
+    /// If it then waits for no disk.
+    WithoutWait,
+    /// Also if it waits for a fast disk, and serves nobody meanwhile.
+    WithWait,
+}
+
 /// Operations, and the receiver of their outcomes.
 pub(super) struct Call {
     pub(super) ops: Vec<Op>,

@@ -11,7 +11,7 @@
 //! | [`state`] | the effects of records: the only `apply`, and the accounting of all entries |
 //! | `handle`, `read`, `caller`, `limits` | the engine's interface for callers; what a call may have |
 //! | `mailbox`, `batch`, `job` | the path of calls to the committer and of outcomes back |
-//! | `committer` | the committer's loop |
+//! | `committer`, `seat` | the committer's loop; who has its state |
 //! | `admission`, `frame`, `sequencer`, `journal` | admission to a frame; the frame; its way into the log |
 //! | `overlay`, `groups`, `together` | the state after the frame's records; operations performed together |
 //! | `clustered`, `replicated` | the committer of a cluster's node; what all nodes know alike |
@@ -52,6 +52,7 @@ mod recovery;
 mod refusal;
 #[doc(hidden)]
 pub mod replicated;
+mod seat;
 mod sequencer;
 mod shared;
 #[doc(hidden)]
@@ -71,6 +72,8 @@ pub use detail::{Detail, LogPart};
 pub use handle::Engine;
 pub use health::NotReady;
 pub use job::CloseError;
+#[cfg(feature = "server")]
+pub(crate) use job::Here;
 pub use mailbox::Pending;
 pub use op::{DeadlineWhen, Op, Outcome, Put, Rejected, When};
 pub use quota::{Quota, Quotas};

@@ -14,6 +14,7 @@ use crate::wal::{self, Preparing, survey};
 mod admit;
 mod age;
 mod backup;
+mod here;
 mod log;
 mod model;
 #[cfg(jeton_loom)]

@@ -26,6 +26,8 @@ use crate::service::state::{Service, Shared};
 
 /// What a worker reads from a socket at once.
 const SCRATCH_LEN: usize = 16 * 1024;
+/// How long one connection alone must have been served before its changes are committed by its worker.
+const ALONE_AFTER: Duration = Duration::from_secs(1);
 
 /// What all workers share.
 #[derive(Clone)]
@@ -66,6 +68,8 @@ pub(in crate::http) struct Worker {
     /// The value of `Date`, exact to a [`TICK`](super::phase::TICK).
     pub(in crate::http) date: RefCell<String>,
     places: Places,
+    /// The connection that was served last, and since when no other was.
+    served: Cell<(usize, Tick)>,
     pub(in crate::http) tick: Cell<Tick>,
     has_hot_path: Cell<bool>,
     /// Whether the hot path answers the hits of a cluster's node.
@@ -109,6 +113,7 @@ impl Worker {
             gathered: RefCell::default(),
             date: RefCell::new(date(common.shared.engine.now())),
             places: common.places.clone(),
+            served: Cell::new((0, Tick(0))),
             tick: Cell::new(Tick(0)),
             has_hot_path: Cell::new(!is_traced && common.config.reads.is_none()),
             has_fenced_path: Cell::new(!is_traced && common.config.reads.is_some()),
@@ -122,6 +127,19 @@ impl Worker {
     /// The time, exact to a [`TICK`](super::phase::TICK).
     pub(in crate::http) fn now(&self) -> Tick {
         self.tick.get()
+    }
+
+    /// The connection `id`, which is not 0, is served.
+    pub(in crate::http) fn serves(&self, id: usize) {
+        if self.served.get().0 != id {
+            self.served.set((id, self.now()));
+        }
+    }
+
+    /// Whether no other connection was served for a time, so that hardly anybody would notice that this
+    /// thread waits for the disk.
+    pub(in crate::http) fn serves_one(&self) -> bool {
+        self.served.get().1.is_over(ALONE_AFTER, self.now())
     }
 
     /// From now on the hot path answers nothing.

@@ -345,6 +345,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Connection<S> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
+        this.worker.serves(Rc::as_ptr(&this.state).addr());
         let is_known = match &*this.state.watch.waker.borrow() {
             Some(waker) => waker.will_wake(cx.waker()),
             None => false,

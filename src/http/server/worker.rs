@@ -41,6 +41,7 @@ impl Worker {
             self.plan_samples();
             self.date.replace(date(self.service.now()));
             self.watched.sweep(&self.config.limits, now, self.service.budget.is_short());
+            self.service.caller.free_retired();
         }
     }
 

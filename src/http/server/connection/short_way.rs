@@ -10,6 +10,7 @@ use hyper::body::Body as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Connection;
+use crate::engine::Here;
 use crate::http::answer::encode;
 use crate::http::api::change::ShortWay;
 use crate::http::conn::pipe::OUTPUT_LEN_MAX;
@@ -20,7 +21,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let Some(short_way) = &mut self.short_way else { return Poll::Ready(()) };
         let mut output = self.state.wire.output.borrow_mut();
         if let ShortWay::Pending(pending) = short_way {
-            let Poll::Ready(response) = pending.as_mut().poll(cx) else { return Poll::Pending };
+            // The worker commits the change itself where it need not wait for a disk, or nobody else
+            // would wait meanwhile.
+            let caller = &self.worker.service.caller;
+            let is_alone = self.worker.serves_one();
+            caller.commit_here(if is_alone { Here::WithWait } else { Here::WithoutWait });
+            let polled = pending.as_mut().poll(cx);
+            caller.commit_here(Here::Never);
+            let Poll::Ready(response) = polled else { return Poll::Pending };
             encode::head(&response, &self.worker.date.borrow(), output.tail(response.body().len()));
             let closes = response.headers().contains_key(CONNECTION);
             *short_way = ShortWay::Sending(response.into_body(), closes);

@@ -1,0 +1,88 @@
+//! Calls that are performed on the thread that makes them.
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use super::*;
+use crate::engine::job::Here;
+
+type Called = Result<Outcome, Rejected>;
+
+/// Calls the engine from this thread, which may perform the call itself. `None` where it is left to the
+/// committer's thread.
+fn call(engine: &Engine, op: Op, here: Here) -> Option<Called> {
+    let caller = engine.caller();
+    caller.commit_here(here);
+    let called = pin!(caller.call_one(op)).poll(&mut Context::from_waker(Waker::noop()));
+    match called {
+        Poll::Ready(outcome) => Some(outcome),
+        Poll::Pending => None,
+    }
+}
+
+/// The same until the committer's thread is at rest; returns the number of the token too.
+fn call_here(engine: &Engine, first: u64) -> (u64, Called) {
+    let issued = |id| Some((id, call(engine, issue(id, b"1", 90_000), Here::WithWait)?));
+    (first..first + 1_000_000).find_map(issued).expect("it is at rest at some time")
+}
+
+#[test]
+fn p1_a_change_made_on_this_thread_is_durable_once_it_is_answered() {
+    let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
+    let engine = open(&disk, &clock, config(64 << 10));
+    let mut made = Vec::new();
+    for n in 0..20 {
+        let (id, outcome) = call_here(&engine, n << 32);
+        assert!(matches!(outcome, Ok(Outcome::Issued { .. })), "{outcome:?}");
+        let again = open(&disk.crash(Keep::Synced), &clock, config(64 << 10));
+        made.push(id);
+        assert!(made.iter().all(|id| resolve(&again, *id).is_some()), "{n}");
+    }
+    assert_eq!(one(&engine, Op::Revoke { digest: digest(made[0]) }), Outcome::Revoked);
+    engine.close().unwrap();
+    let (_, outcome) = call_here(&engine, 1 << 60);
+    assert_eq!(outcome, Err(Rejected::Closed));
+}
+
+#[test]
+fn no_thread_waits_for_a_disk_unless_it_may() {
+    let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
+    let engine = open(&disk, &clock, config(64 << 10));
+    for (id, here) in (0..100).map(|id| (id, [Here::Never, Here::WithoutWait][id as usize % 2])) {
+        assert_eq!(call(&engine, issue(id, b"1", 90_000), here), None);
+    }
+    let every = Config { sync: SyncMode::Every(Duration::from_millis(1)), ..config(64 << 10) };
+    let engine = open(&Memory::new(), &clock, every);
+    for id in 0..100 {
+        let called = call(&engine, issue(id, b"1", 90_000), Here::WithWait);
+        assert_eq!(called, None, "nobody would know that a sync is due");
+    }
+    let in_memory = Engine::open(Config::memory_only()).unwrap();
+    let issued = |id| call(&in_memory, issue(id, b"1", 90_000), Here::WithoutWait);
+    let outcome = (0..1_000_000).find_map(issued).unwrap();
+    assert!(matches!(outcome, Ok(Outcome::Issued { .. })), "{outcome:?}");
+}
+
+#[test]
+fn p6_a_sync_that_fails_on_this_thread_is_told_to_all() {
+    let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
+    let engine = open(&disk, &clock, config(64 << 10));
+    disk.set_failing_syncs(true);
+    assert_eq!(call_here(&engine, 0).1, Ok(Outcome::ReadOnly));
+    disk.set_failing_syncs(false);
+    assert_eq!(call_here(&engine, 1 << 40).1, Ok(Outcome::ReadOnly));
+    assert_eq!(one(&engine, issue(1 << 50, b"1", 90_000)), Outcome::ReadOnly);
+}
+
+#[test]
+fn p1_every_caller_is_told_when_the_committer_has_panicked_elsewhere() {
+    let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
+    let engine = open(&disk, &clock, config(64 << 10));
+    let seat = engine.committer.seat.clone().unwrap();
+    let panicked = std::thread::spawn(move || seat.take(|_| panic!("on purpose"))).join();
+    assert!(panicked.is_err());
+    assert_eq!(engine.submit(vec![issue(1, b"1", 90_000)]).unwrap().wait(), Err(Rejected::Closed));
+    assert!(engine.readiness().is_err());
+    assert!(engine.close().is_err());
+}
