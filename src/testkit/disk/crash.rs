@@ -1,6 +1,7 @@
 //! The effects of a crash: a part of the unsynced bytes and names survives, which a seed decides.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use super::random::Random;
 use crate::wal::segment::SECTOR_LEN;
@@ -35,6 +36,17 @@ impl Write {
 
     fn touches(&self, from: usize, to: usize) -> bool {
         self.offset < to && from < self.end()
+    }
+
+    /// Its parts outside of `from..to`.
+    fn outside(self, from: usize, to: usize) -> impl Iterator<Item = Self> {
+        let (offset, end, number) = (self.offset, self.end(), self.number);
+        let part = move |from: usize, to: usize| {
+            let bytes = self.bytes.get(from - offset..to - offset).unwrap_or_default().to_vec();
+            Self { number, offset: from, bytes }
+        };
+        let parts = [(offset, end.min(from)), (offset.max(to), end)];
+        parts.into_iter().filter(|(from, to)| from < to).map(move |(from, to)| part(from, to))
     }
 
     /// Copies its part of `from..to` into `bytes`, as far as they reach.
@@ -127,6 +139,17 @@ impl Node {
             self.device[from..to].copy_from_slice(&self.cache[from..to]);
         }
         self.pending.clear();
+    }
+
+    /// A successful sync of the pages with `range`: what was written to others stays unsynced.
+    pub fn sync_range(&mut self, range: Range<usize>) {
+        let (from, to) = (range.start / PAGE * PAGE, range.end.next_multiple_of(PAGE));
+        for page in self.dirty(PAGE).range(from..to) {
+            let end = (page + PAGE).min(self.cache.len());
+            self.device.resize(self.device.len().max(end), 0);
+            self.device[*page..end].copy_from_slice(&self.cache[*page..end]);
+        }
+        self.pending = self.pending.drain(..).flat_map(|write| write.outside(from, to)).collect();
     }
 
     /// A failed sync: some pages reach the device, and all of them count as clean.
@@ -223,4 +246,21 @@ pub(super) fn surviving_names(
         }
     }
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sync_of_a_range_leaves_the_pages_beside_it() {
+        let mut node = Node::default();
+        node.write(1, &[1; 3 * PAGE], 0);
+        node.write(2, &[2; 10], PAGE + 100);
+        node.sync_range(PAGE + 100..PAGE + 110);
+        let left: Vec<_> = node.pending.iter().map(|one| (one.offset, one.end())).collect();
+        assert_eq!(left, [(0, PAGE), (2 * PAGE, 3 * PAGE)]);
+        assert_eq!((node.device.len(), node.device[0]), (2 * PAGE, 0));
+        assert_eq!(node.device[PAGE..], node.cache[PAGE..2 * PAGE]);
+    }
 }

@@ -7,7 +7,7 @@ use super::crash::{Naming, Node, surviving_names};
 use super::fault::{Call, Fault};
 use super::{Inner, Memory};
 use crate::wal::segment::SECTOR_LEN;
-use crate::wal::storage::{File, Listed, Storage};
+use crate::wal::storage::{File, Listed, NotDurable, Storage};
 
 impl Storage for Memory {
     fn create(&self, name: &str, reserve_len: u64) -> io::Result<Arc<dyn File>> {
@@ -79,6 +79,25 @@ struct MemoryFile {
     node: usize,
 }
 
+impl MemoryFile {
+    fn sync_as(&self, sync: impl FnOnce(&mut Node)) -> Result<(), Fault> {
+        let mut inner = self.disk.lock();
+        let struck = inner.call(Call::Sync);
+        let loses_all = struck.is_none() && inner.failing_syncs;
+        let fault = struck.or(loses_all.then_some(Fault::FailedSync));
+        let Inner { nodes, random, .. } = &mut *inner;
+        let node = &mut nodes[self.node];
+        match fault {
+            None => sync(node),
+            // A power cut interrupts the sync: the crash decides about pending writes.
+            Some(Fault::PowerCut) => {}
+            Some(_) if loses_all => node.lose_sync(),
+            Some(_) => node.fail_sync(random),
+        }
+        fault.map_or(Ok(()), Err)
+    }
+}
+
 impl File for MemoryFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         let mut inner = self.disk.lock();
@@ -123,20 +142,18 @@ impl File for MemoryFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let mut inner = self.disk.lock();
-        let struck = inner.call(Call::Sync);
-        let loses_all = struck.is_none() && inner.failing_syncs;
-        let fault = struck.or(loses_all.then_some(Fault::FailedSync));
-        let Inner { nodes, random, .. } = &mut *inner;
-        let node = &mut nodes[self.node];
-        match fault {
-            None => node.sync(),
-            // A power cut interrupts the sync: the crash decides about pending writes.
-            Some(Fault::PowerCut) => {}
-            Some(_) if loses_all => node.lose_sync(),
-            Some(_) => node.fail_sync(random),
-        }
-        fault.map_or(Ok(()), |fault| Err(fault.error()))
+        self.sync_as(Node::sync).map_err(Fault::error)
+    }
+
+    fn write_durably_at(&self, bytes: &[u8], offset: u64) -> Result<(), NotDurable> {
+        self.write_at(bytes, offset).map_err(NotDurable::Written)?;
+        let from = offset as usize;
+        let synced = self.sync_as(|node| node.sync_range(from..from + bytes.len()));
+        // It was one call: where there is no space it may be repeated.
+        synced.map_err(|fault| match fault {
+            Fault::NoSpace => NotDurable::Written(fault.error()),
+            _ => NotDurable::Synced(fault.error()),
+        })
     }
 
     fn forget_cache(&self) -> io::Result<()> {
