@@ -82,6 +82,26 @@ impl Lab {
         self.init_with(STREAM_MAX)
     }
 
+    /// The same with another program than the one under test.
+    pub fn init_by(&self, program: &str) {
+        within("the cluster begins", || {
+            let mut command = self.command(&["cluster", "init", "--stream-max-bytes", STREAM_MAX]);
+            let words: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+            let kept: Vec<_> = command.get_envs().map(|(name, _)| name.to_owned()).collect();
+            command = Command::new(program);
+            command.args(words);
+            for name in kept {
+                command.env_remove(name);
+            }
+            let made = output(&mut command);
+            match made.status.success() {
+                true => Ok(()),
+                false => Err(String::from_utf8_lossy(&made.stderr).into_owned()),
+            }
+        });
+        self.nats.await_health();
+    }
+
     fn init_with(&self, stream_max: &str) -> Output {
         let args = ["cluster", "init", "--stream-max-bytes", stream_max];
         let mut last = None;

@@ -13,3 +13,4 @@ mod running;
 mod simulated;
 mod starting;
 mod told;
+mod upgrade;

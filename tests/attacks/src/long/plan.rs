@@ -170,6 +170,13 @@ const ATTACKS: &[Attack] = &[
         volumes: &[("JETON_GUESSES", 20_000, 1_000_000)],
     },
     Attack {
+        name: "upgrade",
+        promises: "P1 P2",
+        // Needs JETON_EARLIER_BIN.
+        step: Step::Tests(&["cluster_serve::upgrade"]),
+        volumes: &[],
+    },
+    Attack {
         name: "orders",
         promises: "P3",
         step: Step::Program("tests/checkers/orders"),
