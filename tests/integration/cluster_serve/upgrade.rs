@@ -5,8 +5,6 @@
 
 use std::path::PathBuf;
 
-use serde_json::Value;
-
 use crate::client::Client;
 use crate::cluster::servers::within;
 use crate::raw::{Conn, Response, request};
@@ -94,7 +92,7 @@ fn p1_p2_tokens_of_an_earlier_program_survive_an_upgrade_node_by_node() {
         if agreed.status.success() { Ok(()) } else { Err(said(&agreed)) }
     });
     for server in all {
-        within("it has agreed", || match report(server)["format"] == Value::from(2) {
+        within("it has agreed", || match report(server)["format"] == 2 {
             true => Ok(()),
             false => Err(report(server).to_string()),
         });
