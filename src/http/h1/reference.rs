@@ -18,7 +18,10 @@ use crate::http::h1::head::HEAD_LEN_MAX;
 pub(super) struct Served {
     pub(super) target: String,
     pub(super) host: Option<Vec<u8>>,
+    /// Each `Authorization`.
     pub(super) keys: Vec<Vec<u8>>,
+    /// Each `Idempotency-Key`.
+    pub(super) idempotency_keys: Vec<Vec<u8>>,
     pub(super) body: Vec<u8>,
 }
 
@@ -36,11 +39,15 @@ pub(super) fn serve_with_hyper(bytes: &[u8]) -> (Vec<Served>, String) {
             let seen = seen.clone();
             async move {
                 let (head, body) = request.into_parts();
-                let values = |name| head.headers.get_all(name).iter();
+                let values = |name| {
+                    let all = head.headers.get_all(name).iter();
+                    all.map(|value| value.as_bytes().to_vec()).collect::<Vec<_>>()
+                };
                 let mut one = Served {
                     target: head.uri.to_string(),
-                    host: values("host").next().map(|value| value.as_bytes().to_vec()),
-                    keys: values("authorization").map(|value| value.as_bytes().to_vec()).collect(),
+                    host: values("host").into_iter().next(),
+                    keys: values("authorization"),
+                    idempotency_keys: values("idempotency-key"),
                     body: Vec::new(),
                 };
                 if let Ok(body) = body.collect().await {

@@ -72,7 +72,6 @@ fn p8_a_head_has_a_longest_length_and_a_most_fields() {
     assert_eq!(read(&longer[..HEAD_LEN_MAX]), Head::Refused(Refused::TooLong), "not for ever");
 }
 
-/// Each of them harmless: the hot path would answer, and hyper would refuse.
 #[test]
 fn one_empty_line_may_stand_before_a_request() {
     let mut reader = HeadReader::default();
