@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::audit::{UNKNOWN, launch, lines};
 use crate::client::Client;
 use crate::raw::{Conn, request};
+use crate::support::Over;
 use crate::volume::{tell, volume};
 
 const JSON_BODY: (&str, &str) = ("Content-Type", "application/json");
@@ -29,6 +30,7 @@ fn p8_a_flood_of_misses_neither_fills_the_disk_nor_stops_honest_clients() {
     let block = request("POST", "/v1/resolve", &[JSON_BODY], list.as_bytes());
     let is_over = AtomicBool::new(false);
     let (refused_issues, asked) = thread::scope(|scope| {
+        let _over = Over(&is_over);
         for _ in 0..4 {
             scope.spawn(|| {
                 let mut conn = Conn::open(server.data).expect("connects");
@@ -45,7 +47,6 @@ fn p8_a_flood_of_misses_neither_fills_the_disk_nor_stops_honest_clients() {
                 client.issue(r#"{"payload":1}"#).status != 201
             })
             .count();
-        is_over.store(true, Ordering::Relaxed);
         (refused, asked)
     });
     let file = dir.path().join("audit.log");

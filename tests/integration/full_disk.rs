@@ -15,7 +15,7 @@ use crate::client::{Client, expect, expect_naming};
 use crate::crash_oracle::Witness;
 use crate::raw::{Conn, Response, request};
 use crate::server::{Launch, Server};
-use crate::support::{Rng, eventually, not_run};
+use crate::support::{Over, Rng, eventually, not_run};
 use crate::volume::{Round, seeds, tell, volume};
 
 const WITNESSES: usize = 4;
@@ -71,6 +71,7 @@ fn readiness(server: &Server) -> Response {
 fn act_during(server: &Server, witnesses: &mut [Witness], meanwhile: impl FnOnce()) {
     let is_done = AtomicBool::new(false);
     thread::scope(|scope| {
+        let _over = Over(&is_done);
         for witness in witnesses {
             scope.spawn(|| {
                 while !is_done.load(Ordering::SeqCst) {
@@ -79,7 +80,6 @@ fn act_during(server: &Server, witnesses: &mut [Witness], meanwhile: impl FnOnce
             });
         }
         meanwhile();
-        is_done.store(true, Ordering::SeqCst);
     });
 }
 

@@ -18,7 +18,7 @@ use hdrhistogram::Histogram;
 use crate::client::{Client, expect};
 use crate::raw::{Conn, PATIENCE, request};
 use crate::server::{BODY_TIMEOUT, HEADER_TIMEOUT, Server};
-use crate::support::eventually;
+use crate::support::{Over, eventually};
 use crate::volume;
 
 /// Resolves between two checks of the process.
@@ -73,15 +73,6 @@ struct Seen {
     growth_kib_max: u64,
     descriptors_max: usize,
     asked_again: u64,
-}
-
-/// Stops the witness at the end of the attack, even after a panic.
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 /// Runs `attack`, which returns its open connections and its counts.

@@ -2,7 +2,18 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Sets a flag at its end, also when a test fails: threads of a scope that go on until then are waited
+/// for.
+pub struct Over<'a>(pub &'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
 
 /// Makes the folder `to` a copy of `from` with everything below it.
 pub fn copy_folder(from: &Path, to: &Path) {

@@ -14,18 +14,9 @@ use super::writer::{State, Writer, state_of};
 use super::{export, fill, manifest, number, restore, said, stats};
 use crate::client::Client;
 use crate::server::{Launch, Server, wait};
-use crate::support::{eventually, find_bytes};
+use crate::support::{Over, eventually, find_bytes};
 
 const WRITERS: usize = 3;
-
-/// Ends the writers even if the test fails, because their threads are joined.
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-}
 
 /// Takes a backup while writers write and the ring turns. Returns their changes, and the time of
 /// the request.

@@ -9,6 +9,7 @@ use jeton::model::token::Token;
 
 use super::simulated::{World, await_word, issue, knows, refused, stop};
 use crate::cluster::servers::within;
+use crate::support::Over;
 
 /// Bytes that the stream may hold.
 pub const BYTES_MAX: usize = 8 << 20;
@@ -101,6 +102,7 @@ fn p6_a_stream_that_the_servers_call_full_is_left_too() {
         }
     };
     std::thread::scope(|scope| {
+        let _over = Over(&is_full);
         scope.spawn(fill);
         await_word(&one, Word::StreamFull);
         is_full.store(true, Ordering::Relaxed);

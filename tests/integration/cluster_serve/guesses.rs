@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::lab::{Lab, admin, await_ready, report};
 use crate::client::Client;
 use crate::server::Server;
-use crate::support::Rng;
+use crate::support::{Over, Rng};
 use crate::volume::{tell, volume};
 
 const GUESSERS: u64 = 4;
@@ -94,6 +94,7 @@ fn p8_guesses_have_no_record_and_leave_honest_callers_their_time() {
     let before = servers.each_ref().map(|server| (appended(server), position(server)));
     let (left, is_over) = (AtomicU64::new(guesses), AtomicBool::new(false));
     let with = scope(|scope| {
+        let _over = Over(&is_over);
         let caller = scope
             .spawn(|| honest(&servers, |round| round >= ROUNDS && is_over.load(Ordering::Relaxed)));
         let guessing: Vec<_> = (0..GUESSERS)

@@ -15,7 +15,7 @@ use crate::client::Client;
 use crate::cluster::servers::within;
 use crate::raw::{Conn, PATIENCE, request};
 use crate::server::Server;
-use crate::support::copy_folder;
+use crate::support::{Over, copy_folder};
 
 use super::full::{BYTES_MAX, bytes, long_issue};
 use super::lab::{Lab, await_equal, await_ready, position, report, setup};
@@ -91,6 +91,7 @@ fn p8_joiners_that_fail_again_and_again_never_fill_the_stream() {
         }
     };
     std::thread::scope(|scope| {
+        let _over = Over(&is_over);
         scope.spawn(come_and_go);
         // Twice what the stream may hold.
         for _ in 0..2 * BYTES_MAX / (60 << 10) {
@@ -101,7 +102,6 @@ fn p8_joiners_that_fail_again_and_again_never_fill_the_stream() {
                 }
             });
         }
-        is_over.store(true, Ordering::Relaxed);
     });
     assert!(knows(&two, &token));
     [one, two].into_iter().for_each(stop);

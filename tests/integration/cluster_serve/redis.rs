@@ -8,6 +8,7 @@ use crate::cluster::servers::within;
 use crate::resp_data::redis::Jeton;
 use crate::resp_data::wire::Wire;
 use crate::server::{Launch, Server};
+use crate::support::Over;
 use crate::volume::{tell, volume};
 
 use super::lab::{Lab, await_equal, await_ready, report, started};
@@ -121,6 +122,7 @@ fn p4_half_of_a_transaction_is_never_seen_on_any_node() {
     let rounds = volume("cluster_transactions", 40);
     let is_over = AtomicBool::new(false);
     let looks: u64 = std::thread::scope(|scope| {
+        let _over = Over(&is_over);
         let is_over = &is_over;
         let readers = nodes.each_ref().map(|node| {
             let mut wire = node.wire();
@@ -145,7 +147,11 @@ fn p4_half_of_a_transaction_is_never_seen_on_any_node() {
                         let number = format!("{round}.{at}");
                         let set = |key: &str| format!("SET {key} {number} EX 100");
                         let (x, y, z) = (set("x"), set("y"), set("z"));
-                        let answer = execute(&mut wire, &[&x, &y, &z]);
+                        let answer =
+                            within("it is known", || match execute(&mut wire, &[&x, &y, &z]) {
+                                unknown if unknown.starts_with("-UNKNOWN") => Err(unknown),
+                                answer => Ok(answer),
+                            });
                         assert_eq!(answer, "*3\\r\\n+OK\\r\\n+OK\\r\\n+OK\\r\\n");
                         say(&mut wire, &format!("SET ticket:{round} 1 NX EX 100"));
                         let (take, leave) = (
@@ -153,7 +159,9 @@ fn p4_half_of_a_transaction_is_never_seen_on_any_node() {
                             format!("SET winner:{round} {at} NX EX 100"),
                         );
                         let answer = execute(&mut wire, &[&take, &leave]);
-                        won.push(answer == "*2\\r\\n$1\\r\\n1\\r\\n+OK\\r\\n");
+                        // What is unknown on a loaded machine may have won.
+                        let has_won = answer == "*2\\r\\n$1\\r\\n1\\r\\n+OK\\r\\n";
+                        won.push(has_won || answer.starts_with("-UNKNOWN"));
                         if round % 3 == 0 {
                             say(&mut wire, "DEL x y z");
                         }

@@ -11,7 +11,7 @@ use super::source::{Source, count, import, said};
 use crate::resp_data::redis::Jeton;
 use crate::resp_data::wire::{Wire, encode, show};
 use crate::server::output;
-use crate::support::{Rng, comes_true};
+use crate::support::{Over, Rng, comes_true};
 use crate::volume::{tell, volume};
 
 /// How long a key that was not confirmed lives at most, and some time to notice.
@@ -119,6 +119,7 @@ fn p2_nothing_consumed_lives_again_through_kills_and_a_restart_of_the_source() {
     let rate = (keys / 5).to_string();
     let shop = &shop;
     let text = std::thread::scope(|scope| {
+        let _over = Over(&shop.is_over);
         let clients: Vec<_> = [1, 2].map(|seed| scope.spawn(move || shop.run(seed))).into();
         let mut rng = Rng::new(7);
         for round in 0..6 {

@@ -11,6 +11,8 @@ use jeton::engine::{Config, Engine, NoProgress, Op, Outcome, Put, SyncMode, When
 use jeton::model::cluster::{BootNonce, ClusterId, Epoch, NodeId};
 use jeton::model::token::Digest;
 
+use crate::support::Over;
+
 /// The messages in order, and the nodes that get them.
 #[derive(Clone, Default)]
 struct Hub(Arc<Mutex<(Vec<Landed>, Vec<Follower>)>>);
@@ -142,6 +144,7 @@ fn p4_readers_of_a_node_never_see_half_of_a_call() {
     let is_over = AtomicBool::new(false);
     let (nodes, digests, is_over) = (&nodes, &digests, &is_over);
     let looks: u64 = std::thread::scope(|scope| {
+        let _over = Over(is_over);
         let readers = nodes.each_ref().map(|node| {
             scope.spawn(move || {
                 let mut looks = 0;

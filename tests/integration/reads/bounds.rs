@@ -8,6 +8,7 @@ use jeton::service::miss_limiter::MissLimits;
 
 use super::audited::required;
 use super::*;
+use crate::support::Over;
 
 #[test]
 fn p8_guesses_have_no_record_and_all_who_wait_share_a_message() {
@@ -102,6 +103,7 @@ fn p8_a_list_that_waits_for_its_barrier_holds_no_answer() {
         trio.link(1, Link::Deaf);
         let is_over = AtomicBool::new(false);
         let most = scope(|scope| {
+            let _over = Over(&is_over);
             let asked: Vec<_> = (0..CALLERS)
                 .map(|_| scope.spawn(|| trio.ask(1, "POST", "/v1/resolve", &list).status))
                 .collect();

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::redis::Jeton;
 use super::wire::{Wire, encode, show};
 use crate::server::Launch;
-use crate::support::Rng;
+use crate::support::{Over, Rng};
 use crate::volume::{Round, seeds, tell, volume};
 
 const WRITERS: usize = 4;
@@ -176,6 +176,7 @@ fn p4_half_of_a_list_is_never_seen() {
     let rounds = volume("resp_lists", 300);
     let (is_over, address) = (AtomicBool::new(false), jeton.address);
     let looks: [u64; 2] = thread::scope(|scope| {
+        let _over = Over(&is_over);
         let (is_over, keys, of, ask) = (&is_over, &keys, &of, &ask);
         let readers = [&b"EXISTS"[..], b"MGET"].map(|name| {
             scope.spawn(move || {
