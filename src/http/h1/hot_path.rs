@@ -106,45 +106,30 @@ fn serve_as<const HITS_ONLY: bool, const TRACED: bool>(
             return Progress::Full;
         }
         let found = hot(input.unread(), state.client.host.borrow().text());
-        let Some((key, new_host, len)) = found.caller() else {
-            return if found == Hot::Partial { Progress::Partial } else { Progress::Other };
-        };
-        if TRACED && is_sampled(worker, state, &input.unread()[..len], key) {
-            return Progress::Other;
-        }
-        // What is not accepted is refused by the service.
-        if new_host.is_some_and(|host| !worker.accepts_host(state, host)) {
-            return Progress::Other;
-        }
-        if let Hot::Introspect { form, .. } = found {
-            if !hot_introspection::serve::<HITS_ONLY>(worker, state, form, key, &mut output) {
-                return Progress::Other;
+        let Hot::Resolve { token, key, new_host, len } = found else {
+            let (unread, group, output) = (input.unread(), &mut group, &mut output);
+            match with_body::<HITS_ONLY, TRACED>(worker, state, &found, unread, group, output) {
+                Ok((len, None)) => input.advance(len),
+                Ok((len, change)) => {
+                    *begun = change;
+                    input.advance(len);
+                    return Progress::Begun;
+                }
+                Err(progress) => return progress,
             }
-            input.advance(len);
             continue;
+        };
+        if !is_for_us::<TRACED>(worker, state, &input.unread()[..len], key, new_host) {
+            return Progress::Other;
         }
         let now = service.now();
         // Who may not is told so by the service.
         let admitted = service.authenticator.admit(&state.client.credentials, presented(key), now);
         let Ok(access) = admitted else { return Progress::Other };
-        if let Hot::Change { change, .. } = found {
-            *begun = change::begin(worker, state, &access, change);
-            let Some(_) = begun else { return Progress::Other };
-            input.advance(len);
-            return Progress::Begun;
-        }
         if !access.may(Scope::Resolve) {
             return Progress::Other;
         }
         let turn = Turn { worker, state, access: &access, now };
-        if let Hot::List { body, .. } = found {
-            if HITS_ONLY || !hot_list::answer(&turn, body, &mut group, &mut output) {
-                return Progress::Other;
-            }
-            input.advance(len);
-            continue;
-        }
-        let Hot::Resolve { token, .. } = found else { return Progress::Other };
         let Ok(token) = Token::parse(token) else { return Progress::Other };
         let (first, unread) = ((token, len), input.unread());
         let (answered_len, is_whole) =
@@ -154,6 +139,58 @@ fn serve_as<const HITS_ONLY: bool, const TRACED: bool>(
             return Progress::Other;
         }
     }
+}
+
+/// Answers or begins a request with a body. Returns its length, and the change that has begun. In a
+/// function of its own, because a resolve by GET pays for each value that its loop has to keep.
+#[inline(never)]
+fn with_body<const HITS_ONLY: bool, const TRACED: bool>(
+    worker: &Rc<Worker>,
+    state: &Rc<ConnState>,
+    found: &Hot<'_>,
+    unread: &[u8],
+    group: &mut Gathered,
+    output: &mut Buffer,
+) -> Result<(usize, Option<Pending>), Progress> {
+    let Some((key, new_host, len)) = found.caller() else {
+        return Err(if *found == Hot::Partial { Progress::Partial } else { Progress::Other });
+    };
+    if !is_for_us::<TRACED>(worker, state, &unread[..len], key, new_host) {
+        return Err(Progress::Other);
+    }
+    let whole = |is_answered| if is_answered { Ok((len, None)) } else { Err(Progress::Other) };
+    if let Hot::Introspect { form, .. } = found {
+        let served = hot_introspection::serve::<HITS_ONLY>(worker, state, form, key, output);
+        return whole(served);
+    }
+    let (service, now) = (&*worker.service, worker.service.now());
+    let admitted = service.authenticator.admit(&state.client.credentials, presented(key), now);
+    let Ok(access) = admitted else { return Err(Progress::Other) };
+    match *found {
+        Hot::Change { change, .. } => {
+            let begun = change::begin(worker, state, &access, change);
+            begun.map(|begun| (len, Some(begun))).ok_or(Progress::Other)
+        }
+        Hot::List { body, .. } if access.may(Scope::Resolve) && !HITS_ONLY => {
+            let turn = Turn { worker, state, access: &access, now };
+            whole(hot_list::answer(&turn, body, group, output))
+        }
+        _ => Err(Progress::Other),
+    }
+}
+
+/// Whether a request with this head is answered here: it is not sampled for a trace, and its host is
+/// accepted. What is not accepted is refused by the service.
+#[inline]
+fn is_for_us<const TRACED: bool>(
+    worker: &Worker,
+    state: &ConnState,
+    head: &[u8],
+    key: Option<&[u8]>,
+    new_host: Option<&[u8]>,
+) -> bool {
+    !(TRACED && is_sampled(worker, state, head, key))
+        && new_host.is_none_or(|host| worker.accepts_host(state, host))
 }
 
 /// Adds the canonical requests behind those of `group`, as long as they have the same `key`.
