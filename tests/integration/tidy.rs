@@ -7,7 +7,7 @@ use crate::support::files_under;
 
 const LINE_CHARS_MAX: usize = 110;
 const FUNCTION_LINES_MAX: usize = 68;
-/// Of a file of the library, the program and the load-test harness.
+/// Of a file of the library, the program, the load-test harness and the client.
 const FILE_LINES_MAX: usize = 400;
 /// Of any other file: tests, benches, examples.
 const OTHER_FILE_LINES_MAX: usize = 500;
@@ -85,7 +85,9 @@ fn nowhere(_path: &str) -> bool {
 }
 
 fn outside_src(path: &str) -> bool {
-    ["tests/", "benches/", "examples/", "loadtest/"].iter().any(|top| path.starts_with(top))
+    ["tests/", "benches/", "examples/", "loadtest/", "clients/"]
+        .iter()
+        .any(|top| path.starts_with(top))
 }
 
 fn measures_time(path: &str) -> bool {
@@ -99,7 +101,7 @@ fn prints(path: &str) -> bool {
 /// All sources of the project, without build output.
 pub fn sources() -> Vec<Source> {
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folders = ["src", "tests", "benches", "examples", "loadtest"];
+    let folders = ["src", "tests", "benches", "examples", "loadtest", "clients"];
     let files = folders.iter().map(|folder| top.join(folder)).filter(|folder| folder.is_dir());
     let sources: Vec<_> = files
         .flat_map(|folder| files_under(&folder))
@@ -112,7 +114,7 @@ pub fn sources() -> Vec<Source> {
         })
         .collect();
     // The second is in a folder with the name of cargo's target directory.
-    for path in ["src/lib.rs", "loadtest/src/target/mod.rs"] {
+    for path in ["src/lib.rs", "loadtest/src/target/mod.rs", "clients/rust/src/lib.rs"] {
         assert!(sources.iter().any(|source| source.path == path), "{path} was not found");
     }
     sources
@@ -137,7 +139,8 @@ fn heads(source: &Source) -> Vec<String> {
 
 fn file_lines_max(path: &str) -> usize {
     let is_test = path.contains("/tests/") || path.ends_with("tests.rs");
-    let is_source = path.starts_with("src/") || path.starts_with("loadtest/src/");
+    let tops = ["src/", "loadtest/src/", "clients/rust/src/"];
+    let is_source = tops.iter().any(|top| path.starts_with(top));
     if is_source && !is_test { FILE_LINES_MAX } else { OTHER_FILE_LINES_MAX }
 }
 

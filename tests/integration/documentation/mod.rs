@@ -200,7 +200,7 @@ fn every_direct_dependency_has_its_reason() {
     let text = page("internals/dependencies.md");
     let listed: BTreeSet<_> =
         rows(&text).flat_map(|row| row[0].split(", ").collect::<Vec<_>>()).collect();
-    let members = ["", "loadtest/", "tests/attacks/", "tests/book/"];
+    let members = ["", "clients/rust/", "loadtest/", "tests/attacks/", "tests/book/"];
     for manifest in members.map(|member| format!("{member}Cargo.toml")) {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(manifest);
         let manifest: toml::Table =

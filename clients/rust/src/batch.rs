@@ -1,0 +1,164 @@
+//! Resolves that share requests: the waiting of their callers, and one call for all.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio::time::{Instant, timeout_at};
+
+use crate::answers;
+use crate::core::{Core, random};
+use crate::error::{Error, ProblemKind};
+use crate::lanes::{Batch, LaneKey, Lanes, Outcome, Place, Waiting};
+use crate::ops;
+use crate::types::{Payload, Read, Target};
+
+/// What calls and batches share.
+pub(crate) struct Shared {
+    pub(crate) core: Core,
+    lanes: Lanes,
+}
+
+impl Shared {
+    pub(crate) fn new(core: Core) -> Self {
+        Self { core, lanes: Lanes::default() }
+    }
+
+    /// Ends every call.
+    pub(crate) fn close(&self) {
+        self.core.pool.close();
+        self.lanes.clear();
+    }
+
+    /// Resolves targets together with others. `items` are those of the targets.
+    pub(crate) async fn resolve(
+        self: &Arc<Self>,
+        targets: &[Target],
+        items: Vec<String>,
+        read: &Read,
+        ends_at: Instant,
+    ) -> Result<Vec<Option<Payload>>, Error> {
+        let is_reference = |target: &Target| matches!(target, Target::Reference(_));
+        let (mut places, mut waiting) = (Vec::new(), Vec::with_capacity(items.len()));
+        for are_references in [false, true] {
+            let is_here = |(_, target): &(usize, &Target)| is_reference(target) == are_references;
+            let here = places.len();
+            places.extend(targets.iter().enumerate().filter(is_here).map(|(place, _)| place));
+            if places.len() == here {
+                continue;
+            }
+            let key_version = self.core.key().version;
+            let key = LaneKey { key_version, read: read.clone(), are_references };
+            let mine = places[here..].iter().map(|place| Arc::from(items[*place].as_str()));
+            let departing = self.lanes.join(&key, mine, ends_at, &mut waiting);
+            self.start(&key, departing);
+        }
+        let mut outcomes: Vec<Option<Outcome>> = items.iter().map(|_| None).collect();
+        // All of them before an error is returned: a caller that leaves would end what is still asked.
+        for (place, waiting) in places.into_iter().zip(&mut waiting) {
+            outcomes[place] = Some(outcome(waiting, ends_at).await?);
+        }
+        outcomes.into_iter().flatten().collect()
+    }
+
+    fn start(self: &Arc<Self>, key: &LaneKey, departing: Vec<Batch>) {
+        for batch in departing {
+            tokio::spawn(run(self.clone(), key.clone(), batch));
+        }
+    }
+}
+
+async fn outcome(waiting: &mut Waiting, ends_at: Instant) -> Result<Outcome, Error> {
+    match timeout_at(ends_at, &mut waiting.outcome).await {
+        Ok(Ok(outcome)) => Ok(outcome),
+        Ok(Err(_)) => Err(Error::Closed),
+        Err(_) => Err(Error::Deadline),
+    }
+}
+
+/// Gives the place of a batch back, whatever has become of it.
+struct Returned {
+    shared: Arc<Shared>,
+    key: LaneKey,
+}
+
+impl Drop for Returned {
+    fn drop(&mut self) {
+        let departing = self.shared.lanes.returned(&self.key);
+        // Without a runtime nobody waits any more.
+        if Handle::try_current().is_ok() {
+            self.shared.start(&self.key, departing);
+        }
+    }
+}
+
+/// A boxed future: a batch starts the next ones.
+fn run(
+    shared: Arc<Shared>,
+    key: LaneKey,
+    batch: Batch,
+) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    // Made here, so that a task that never ran gives its place back too.
+    let returned = Returned { shared, key };
+    Box::pin(async move {
+        let Batch { places, ends_at, interest } = batch;
+        tokio::select! {
+            () = send(&returned.shared.core, places, &returned.key.read, ends_at) => {}
+            () = interest.lost() => {}
+        }
+    })
+}
+
+/// Sends the batch, and its halves if one of its items may be to blame for an error.
+async fn send(core: &Core, places: Vec<Place>, read: &Read, ends_at: Instant) {
+    let mut parts = vec![places];
+    while let Some(mut part) = parts.pop() {
+        part.retain(|place| !place.is_abandoned());
+        if part.is_empty() {
+            continue;
+        }
+        match ask(core, &part, read, ends_at).await {
+            Ok(payloads) => {
+                for (place, payload) in part.into_iter().zip(payloads) {
+                    place.settle(Ok(payload));
+                }
+            }
+            Err(error) if is_halved(&error) && part.len() > 1 => {
+                let second = part.split_off(part.len().div_ceil(2));
+                parts.extend([second, part]);
+            }
+            Err(error) => part.into_iter().for_each(|place| place.settle(Err(error.clone()))),
+        }
+    }
+}
+
+async fn ask(
+    core: &Core,
+    part: &[Place],
+    read: &Read,
+    ends_at: Instant,
+) -> Result<Vec<Option<Payload>>, Error> {
+    let mut operation = ops::resolve(part, read)?;
+    operation.headers.push(("traceparent", traceparent()));
+    let read = |body: &_| answers::payloads(body, part.len());
+    Ok(core.perform(&operation, ends_at, read).await?.value)
+}
+
+/// Whether one item may be to blame for the error of all.
+fn is_halved(error: &Error) -> bool {
+    use ProblemKind::{BadRequest, ContentTooLarge, OutOfLimits};
+    match error {
+        Error::AnswerTooLarge => true,
+        Error::Problem(problem) => {
+            matches!(problem.kind, BadRequest | ContentTooLarge | OutOfLimits)
+        }
+        _ => false,
+    }
+}
+
+/// A trace context of its own (W3C Trace Context): a batch belongs to many callers.
+fn traceparent() -> String {
+    // Zeros alone are not valid.
+    let [high, low, span] = [random(), random() | 1, random() | 1];
+    format!("00-{high:016x}{low:016x}-{span:016x}-01")
+}

@@ -1,0 +1,175 @@
+//! What only the client itself can show, over a server that answers as each test says. The suite in
+//! `clients/conformance` has the rest.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test ends there")]
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use jeton_client::{Builder, Client, Error};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+const TOKEN: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a server does with a request.
+#[derive(Clone, Copy)]
+enum Answer {
+    With(&'static str),
+    Never,
+}
+
+/// What a server has seen.
+#[derive(Debug, PartialEq)]
+enum Seen {
+    Request(String),
+    End,
+}
+
+struct Server {
+    url: String,
+    seen: mpsc::UnboundedReceiver<Seen>,
+}
+
+impl Server {
+    /// Answers requests in this order, over any connection, and later ones as the last.
+    async fn start(answers: &[Answer]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (sender, seen) = mpsc::unbounded_channel();
+        let answers = Arc::new(Mutex::new(VecDeque::from(answers.to_vec())));
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                tokio::spawn(serve(socket, sender.clone(), answers.clone()));
+            }
+        });
+        Self { url, seen }
+    }
+
+    async fn next(&mut self) -> Seen {
+        timeout(PATIENCE, self.seen.recv()).await.expect("in time").expect("it runs")
+    }
+
+    async fn request(&mut self) -> String {
+        match self.next().await {
+            Seen::Request(text) => text,
+            Seen::End => panic!("the connection has ended"),
+        }
+    }
+
+    fn builder(&self) -> Builder {
+        Client::builder([&self.url])
+    }
+}
+
+async fn serve(
+    mut socket: TcpStream,
+    seen: mpsc::UnboundedSender<Seen>,
+    answers: Arc<Mutex<VecDeque<Answer>>>,
+) {
+    let mut text = String::new();
+    loop {
+        let mut bytes = [0; 4096];
+        let count = socket.read(&mut bytes).await.unwrap_or(0);
+        if count == 0 {
+            let _ = seen.send(Seen::End);
+            return;
+        }
+        text.push_str(std::str::from_utf8(&bytes[..count]).unwrap());
+        // Each body of these tests ends with the only brace before the end of the text.
+        if !text.ends_with('}') {
+            continue;
+        }
+        let _ = seen.send(Seen::Request(std::mem::take(&mut text)));
+        let answer = {
+            let mut answers = answers.lock().unwrap();
+            if answers.len() > 1 { answers.pop_front() } else { answers.front().copied() }
+        };
+        if let Some(Answer::With(body)) = answer {
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+            socket.write_all((head + body).as_bytes()).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn p2_close_ends_what_is_under_way_and_tells_the_key_of_a_change() {
+    let mut server = Server::start(&[Answer::Never]).await;
+    let jeton = server.builder().build().unwrap();
+    let [resolve, consume] = [jeton.clone(), jeton.clone()];
+    let resolve = tokio::spawn(async move { resolve.resolve(TOKEN).await });
+    let consume = tokio::spawn(async move { consume.consume(TOKEN).await });
+    let requests = [server.request().await, server.request().await];
+    jeton.close();
+    assert!(matches!(resolve.await.unwrap(), Err(Error::Closed)));
+    let error = consume.await.unwrap().unwrap_err();
+    let key = error.key().expect("the change was sent").as_str().to_owned();
+    assert!(requests.iter().any(|request| request.contains(&key)));
+    assert!(!error.to_string().contains(&key), "{error}");
+    assert!(matches!(jeton.consume(TOKEN).await, Err(Error::Closed)));
+    assert!(matches!(jeton.resolve(TOKEN).await, Err(Error::Closed)));
+}
+
+#[tokio::test]
+async fn a_dropped_call_closes_its_connection() {
+    let mut server = Server::start(&[Answer::Never]).await;
+    let jeton = server.builder().build().unwrap();
+    let call = tokio::spawn(async move { jeton.resolve(TOKEN).await });
+    server.request().await;
+    call.abort();
+    assert_eq!(server.next().await, Seen::End);
+}
+
+#[tokio::test]
+async fn an_idle_connection_ends_at_its_age() {
+    let mut server = Server::start(&[Answer::With("[1]")]).await;
+    let short = Duration::from_millis(100);
+    let jeton = server.builder().try_timeout(short).connection_age(3 * short).build().unwrap();
+    jeton.resolve(TOKEN).await.unwrap();
+    server.request().await;
+    assert_eq!(server.next().await, Seen::End);
+    jeton.resolve(TOKEN).await.unwrap();
+}
+
+#[tokio::test]
+async fn all_who_wait_for_a_batch_end_at_their_deadline() {
+    let server = Server::start(&[Answer::Never]).await;
+    let jeton = server.builder().deadline(Duration::from_millis(200)).build().unwrap();
+    let calls = (0..20).map(|_| {
+        let jeton = jeton.clone();
+        tokio::spawn(async move { jeton.resolve(TOKEN).await })
+    });
+    for call in calls.collect::<Vec<_>>() {
+        let ended = timeout(PATIENCE, call).await.expect("in time").unwrap();
+        assert!(matches!(ended, Err(Error::Deadline)));
+    }
+}
+
+#[tokio::test]
+async fn the_trace_context_of_the_caller_goes_along() {
+    const CONTEXT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let mut server = Server::start(&[Answer::With("[1]")]).await;
+    let jeton = server.builder().traceparent(|| Some(CONTEXT.to_owned())).build().unwrap();
+    jeton.consume(TOKEN).await.unwrap();
+    assert!(server.request().await.contains(CONTEXT));
+    // A batch belongs to many callers.
+    jeton.resolve(TOKEN).await.unwrap();
+    let request = server.request().await;
+    assert!(request.contains("traceparent: 00-") && !request.contains(CONTEXT), "{request}");
+}
+
+#[test]
+fn a_client_goes_on_in_another_runtime() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let of_server = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let server = of_server.block_on(Server::start(&[Answer::With("[1]")]));
+    let jeton = server.builder().build().unwrap();
+    for _ in 0..2 {
+        let payload = runtime().block_on(jeton.resolve(TOKEN)).unwrap();
+        assert_eq!(payload.raw(), b"1");
+    }
+}
