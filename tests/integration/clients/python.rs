@@ -3,10 +3,7 @@
 
 use std::process::Command;
 
-use super::{ROOT, outlives_its_node, prepared, run};
-use crate::volume::volume;
-
-const JETON: &str = env!("CARGO_BIN_EXE_jeton");
+use super::{JETON, ROOT, outlives_its_node, prepared, run};
 
 fn python(check: &str) -> Option<Command> {
     let python = prepared(check, "python")?;
@@ -30,16 +27,9 @@ fn its_tests_pass() {
 
 fn conforms(kind: &str) {
     let Some(mut python) = python("the conformance of the Python client") else { return };
-    let size = if volume("clients", 1) > 1 { "all" } else { "small" };
-    let program = python.get_program().to_owned();
-    let said = run(python
-        .arg(format!("{ROOT}/clients/conformance/run.py"))
-        .args(["--jeton", JETON, "--volume", size, "--quiet", "--"])
-        .arg(program)
-        .arg(format!("{ROOT}/clients/python/conformance/driver.py"))
-        .arg(kind));
-    assert!(said.contains(&format!("python-{kind}: ")), "{said}");
-    assert!(said.contains(" cases, 0 failed"), "{said}");
+    let program = python.get_program().to_str().expect("UTF-8").to_owned();
+    let driver = format!("{ROOT}/clients/python/conformance/driver.py");
+    super::conforms(&mut python, &[&program, &driver, kind], &format!("python-{kind}"));
 }
 
 #[test]

@@ -3,13 +3,9 @@
 
 use std::process::Command;
 
-use super::{ROOT, outlives_its_node, prepared, run};
-use crate::pki::{Ca, Files, put};
-use crate::server::{Launch, Server};
-use crate::support::not_run;
+use super::{JETON, ROOT, has_python, outlives_its_node, prepared, run, speaks_tls};
+use crate::server::Server;
 use crate::volume::volume;
-
-const JETON: &str = env!("CARGO_BIN_EXE_jeton");
 
 /// The folder with the built client.
 fn built(check: &str) -> Option<String> {
@@ -37,27 +33,12 @@ fn its_tests_pass() {
     assert!(said.contains("fail 0") && !said.contains("pass 0"), "{said}");
 }
 
-/// Runs the conformance suite with a driver, which is the last part of the command.
+/// Runs the conformance suite with the command of a driver, and the name of its runtime.
 fn conforms(folder: &str, driver: &[&str], name: &str) {
-    let size = if volume("clients", 1) > 1 { "all" } else { "small" };
-    let said = run(Command::new("python3")
-        .arg(format!("{ROOT}/clients/conformance/run.py"))
-        .args(["--jeton", JETON, "--volume", size, "--quiet", "--"])
-        .args(driver)
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        // Node looks at the proxies of the environment only with this.
-        .env("NODE_USE_ENV_PROXY", "1")
-        .current_dir(folder));
-    assert!(said.contains(&format!("typescript-{name}: ")), "{said}");
-    assert!(said.contains(" cases, 0 failed"), "{said}");
-}
-
-fn has_python(check: &str) -> bool {
-    let there = Command::new("python3").arg("--version").output().is_ok();
-    if !there {
-        not_run(check, "there is no python3");
-    }
-    there
+    let mut python = Command::new("python3");
+    // Node looks at the proxies of the environment only with this.
+    python.env("NODE_USE_ENV_PROXY", "1").current_dir(folder);
+    super::conforms(&mut python, driver, &format!("typescript-{name}"));
 }
 
 #[test]
@@ -100,27 +81,7 @@ fn p9_the_package_runs_in_each_runtime() {
 #[test]
 fn tls_files_go_through_the_callers_fetch() {
     let Some(folder) = built("TLS of the TypeScript client") else { return };
-    let dir = tempfile::tempdir().expect("a folder");
-    let (ca, clients) = (Ca::new("servers"), Ca::new("clients"));
-    let files = Files::in_dir(dir.path(), &ca.issue(&["127.0.0.1"]), &ca);
-    let own = dir.path().join("own");
-    std::fs::create_dir(&own).expect("a folder");
-    let own = Files::in_dir(&own, &clients.issue(&["shop.example"]), &clients);
-    let [client_ca, keys] = ["clients.pem", "keys.toml"].map(|name| dir.path().join(name));
-    put(&client_ca, &clients.pem);
-    let text = |path: &std::path::Path| path.to_str().expect("UTF-8").to_owned();
-    let mut add = Command::new(JETON);
-    add.args(["keys", "add", "--keys", &text(&keys), "--scope", "issue,consume"]);
-    run(add.args(["--certificate", "shop.example"]));
-    let server = Launch::on(&dir.path().join("data"))
-        .flag("--keys", &text(&keys))
-        .flag("--tls-cert", &text(&files.cert))
-        .flag("--tls-key", &text(&files.key))
-        .flag("--tls-client-ca", &text(&client_ca))
-        .start();
-    let mut node = node(&folder, "tls.mjs");
-    node.arg(format!("https://{}", server.data)).args([&files.ca, &own.cert, &own.key]);
-    assert_eq!(run(&mut node), "ok\n");
+    speaks_tls(&mut node(&folder, "tls.mjs"));
 }
 
 #[test]
