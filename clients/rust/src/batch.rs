@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::answers;
 use crate::core::{Core, random};
 use crate::error::{Error, ProblemKind};
-use crate::lanes::{Batch, LaneKey, Lanes, Outcome, Place, Waiting};
+use crate::lanes::{Batch, Lane, LaneKey, Lanes, Outcome, Place, Waiting};
 use crate::ops;
 use crate::types::{Payload, Read, Target};
 
@@ -30,15 +30,33 @@ impl Shared {
         self.lanes.clear();
     }
 
-    /// Resolves targets together with others. `items` are those of the targets.
+    fn lane(&self, read: Read, are_references: bool) -> LaneKey {
+        LaneKey { key_version: self.core.key_version(), read, are_references }
+    }
+
+    /// Resolves one target together with others.
     pub(crate) async fn resolve(
+        self: &Arc<Self>,
+        target: &Target,
+        read: Read,
+        ends_at: Instant,
+    ) -> Result<Option<Payload>, Error> {
+        let item = target.to_json()?.into();
+        let key = self.lane(read, is_reference(target));
+        let (mut waiting, departing) = self.lanes.join(&key, |lane| lane.join(item, ends_at));
+        // In a task of its own: a caller that is not polled must not keep those who gather.
+        self.start(&key, departing);
+        outcome(&mut waiting, ends_at).await?
+    }
+
+    /// Resolves targets together with others. `items` are those of the targets.
+    pub(crate) async fn resolve_many(
         self: &Arc<Self>,
         targets: &[Target],
         items: Vec<String>,
         read: &Read,
         ends_at: Instant,
     ) -> Result<Vec<Option<Payload>>, Error> {
-        let is_reference = |target: &Target| matches!(target, Target::Reference(_));
         let (mut places, mut waiting) = (Vec::new(), Vec::with_capacity(items.len()));
         for are_references in [false, true] {
             let is_here = |(_, target): &(usize, &Target)| is_reference(target) == are_references;
@@ -47,10 +65,12 @@ impl Shared {
             if places.len() == here {
                 continue;
             }
-            let key_version = self.core.key().version;
-            let key = LaneKey { key_version, read: read.clone(), are_references };
+            let key = self.lane(read.clone(), are_references);
             let mine = places[here..].iter().map(|place| Arc::from(items[*place].as_str()));
-            let departing = self.lanes.join(&key, mine, ends_at, &mut waiting);
+            let join = |lane: &mut Lane| {
+                waiting.extend(mine.map(|item| lane.join(item, ends_at)));
+            };
+            let ((), departing) = self.lanes.join(&key, join);
             self.start(&key, departing);
         }
         let mut outcomes: Vec<Option<Outcome>> = items.iter().map(|_| None).collect();
@@ -66,6 +86,10 @@ impl Shared {
             tokio::spawn(run(self.clone(), key.clone(), batch));
         }
     }
+}
+
+fn is_reference(target: &Target) -> bool {
+    matches!(target, Target::Reference(_))
 }
 
 async fn outcome(waiting: &mut Waiting, ends_at: Instant) -> Result<Outcome, Error> {

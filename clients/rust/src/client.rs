@@ -137,7 +137,17 @@ impl Client {
         target: impl Into<Target>,
         read: Read,
     ) -> Result<Payload, Error> {
-        found(self.resolve_all(&[target.into()], read).await?)
+        let target = target.into();
+        let Core { config, pool, .. } = &self.shared.core;
+        if !config.coalesce {
+            return found(self.resolve_all(&[target], read).await?);
+        }
+        read.header()?;
+        if pool.is_closed() {
+            return Err(Error::Closed);
+        }
+        let payload = self.shared.resolve(&target, read, now() + config.deadline).await?;
+        payload.ok_or_else(Error::not_found)
     }
 
     /// The payloads of many tokens in their order, `None` for one that is not found.
@@ -284,7 +294,7 @@ impl Client {
         if self.shared.core.pool.is_closed() {
             return Err(Error::Closed);
         }
-        self.shared.resolve(targets, items, &read, now() + config.deadline).await
+        self.shared.resolve_many(targets, items, &read, now() + config.deadline).await
     }
 
     async fn consume_all(

@@ -1,6 +1,7 @@
 //! What the calls of a client share: settings, connections, nodes, key, position, and the budget of
 //! retries.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -27,11 +28,10 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-/// A random number, not for secrets; 0 without a source.
+/// A random number, not for secrets: without a system call, which costs more than the rest of a resolve.
 pub(crate) fn random() -> u64 {
-    let mut bytes = [0; 8];
-    let _ = getrandom::fill(&mut bytes);
-    u64::from_le_bytes(bytes)
+    // Its keys are random for each thread, and others each time.
+    RandomState::new().build_hasher().finish()
 }
 
 /// The API key as a header, with the number of its version.
@@ -75,10 +75,14 @@ impl Core {
         lock(&self.key).clone()
     }
 
+    pub(crate) fn key_version(&self) -> u64 {
+        lock(&self.key).version
+    }
+
     /// After a 401 for the key of version `refused`: whether there is another one now.
     pub(crate) async fn has_new_key(&self, refused: u64) -> bool {
         if let Some(file) = self.config.key_file.clone()
-            && lock(&self.key).version == refused
+            && self.key_version() == refused
         {
             let read = tokio::task::spawn_blocking(move || read_key(&file)).await;
             let mut key = lock(&self.key);
@@ -90,7 +94,7 @@ impl Core {
                 *key = Key { version: refused + 1, header: Some(read) };
             }
         }
-        lock(&self.key).version != refused
+        self.key_version() != refused
     }
 
     pub(crate) fn position(&self) -> Option<String> {
@@ -144,6 +148,16 @@ mod tests {
         assert_eq!((0..100).filter(|_| core.take_retry()).count(), 20);
         (0..100_000).for_each(|_| core.add_call());
         assert_eq!((0..10_000).filter(|_| core.take_retry()).count(), 1_000);
+    }
+
+    #[test]
+    fn random_numbers_differ() {
+        let mut numbers: Vec<_> = (0..1_000).map(|_| random()).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        assert_eq!(numbers.len(), 1_000);
+        let high = numbers.iter().filter(|it| **it >> 63 == 1).count();
+        assert!((300..700).contains(&high), "{high} of 1,000 begin with a one");
     }
 
     #[test]

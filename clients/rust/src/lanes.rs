@@ -4,6 +4,7 @@
 //! gather and go when a batch comes back. Nothing waits for a timer, nothing is cached, and nobody
 //! joins a batch that was sent.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,6 +18,10 @@ use crate::types::{Payload, Read};
 
 const BATCH_LEN_MAX: usize = 100;
 const BATCHES_OUT_MAX: usize = 4;
+
+/// Lanes that are kept although nobody uses them: most clients have one. Each position that is read at
+/// makes another one.
+const IDLE_MAX: usize = 4;
 
 /// What came of one target.
 pub(crate) type Outcome = Result<Option<Payload>, Error>;
@@ -34,8 +39,9 @@ pub(crate) struct LaneKey {
 #[derive(Default)]
 pub(crate) struct Lanes(Mutex<HashMap<LaneKey, Lane>>);
 
+/// Resolves of one kind.
 #[derive(Default)]
-struct Lane {
+pub(crate) struct Lane {
     /// Batches that were sent and are not back.
     out: usize,
     /// The oldest is the first; only the last one has room.
@@ -129,10 +135,15 @@ impl Batch {
 }
 
 impl Lane {
-    fn join(&mut self, item: Arc<str>, ends_at: Instant) -> Waiting {
-        if let Some(&(number, place)) = self.place_of.get(&item) {
-            return self.gathering[number - self.first].waits(place, ends_at);
-        }
+    /// Takes an item for a caller.
+    pub(crate) fn join(&mut self, item: Arc<str>, ends_at: Instant) -> Waiting {
+        let entry = match self.place_of.entry(item) {
+            Entry::Occupied(entry) => {
+                let (number, place) = *entry.get();
+                return self.gathering[number - self.first].waits(place, ends_at);
+            }
+            Entry::Vacant(entry) => entry,
+        };
         if self.gathering.back().is_none_or(|batch| batch.places.len() >= BATCH_LEN_MAX) {
             let (places, interest) = (Vec::new(), Arc::default());
             self.gathering.push_back(Batch { places, ends_at, interest });
@@ -140,8 +151,8 @@ impl Lane {
         let last = self.gathering.len() - 1;
         let batch = &mut self.gathering[last];
         let place = batch.places.len();
-        self.place_of.insert(item.clone(), (self.first + last, place));
-        batch.places.push(Place { item, waiters: Vec::with_capacity(1) });
+        batch.places.push(Place { item: entry.key().clone(), waiters: Vec::with_capacity(1) });
+        entry.insert((self.first + last, place));
         batch.waits(place, ends_at)
     }
 
@@ -164,21 +175,19 @@ impl Lane {
 }
 
 impl Lanes {
-    /// Takes items of one lane, each for a caller. Returns those who wait, and the batches that go now.
-    pub(crate) fn join(
+    /// Lets a caller join a lane. Returns what came of it, and the batches that go now: they have items of
+    /// this caller alone, because what gathers waits for four that are out.
+    pub(crate) fn join<W>(
         &self,
         key: &LaneKey,
-        items: impl Iterator<Item = Arc<str>>,
-        ends_at: Instant,
-        waiting: &mut Vec<Waiting>,
-    ) -> Vec<Batch> {
+        join: impl FnOnce(&mut Lane) -> W,
+    ) -> (W, Vec<Batch>) {
         let mut lanes = lock(&self.0);
         let lane = match lanes.get_mut(key) {
             Some(lane) => lane,
             None => lanes.entry(key.clone()).or_default(),
         };
-        waiting.extend(items.map(|item| lane.join(item, ends_at)));
-        lane.departures()
+        (join(lane), lane.departures())
     }
 
     /// A batch that went has ended. Returns the batches that go now.
@@ -188,7 +197,8 @@ impl Lanes {
         let Some(lane) = lanes.get_mut(key) else { return Vec::new() };
         lane.out = lane.out.saturating_sub(1);
         let departing = lane.departures();
-        if lane.out == 0 && lane.gathering.is_empty() {
+        let is_idle = lane.out == 0 && lane.gathering.is_empty();
+        if is_idle && lanes.len() > IDLE_MAX {
             lanes.remove(key);
         }
         departing
@@ -218,8 +228,10 @@ mod tests {
         }
 
         fn join(&mut self, item: &str) -> Vec<Batch> {
-            let items = std::iter::once(Arc::from(item));
-            self.lanes.join(&self.key, items, crate::core::now(), &mut self.waiting)
+            let join = |lane: &mut Lane| lane.join(Arc::from(item), crate::core::now());
+            let (waiting, departing) = self.lanes.join(&self.key, join);
+            self.waiting.push(waiting);
+            departing
         }
     }
 
@@ -238,7 +250,17 @@ mod tests {
         assert_eq!(lens(&client.lanes.returned(&client.key)), [100]);
         assert_eq!(lens(&client.lanes.returned(&client.key)), [6]);
         (0..4).for_each(|_| assert!(client.lanes.returned(&client.key).is_empty()));
-        assert!(lock(&client.lanes.0).is_empty(), "a lane that nobody uses is forgotten");
+    }
+
+    #[tokio::test]
+    async fn few_lanes_are_kept_that_nobody_uses() {
+        let mut client = Client::new();
+        for number in 0..100 {
+            client.key.read = Read::AtLeast(format!("1.{number}"));
+            assert_eq!(client.join("a").len(), 1);
+            assert!(client.lanes.returned(&client.key).is_empty());
+        }
+        assert_eq!(lock(&client.lanes.0).len(), IDLE_MAX);
     }
 
     #[tokio::test]

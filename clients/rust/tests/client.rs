@@ -4,7 +4,9 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test ends there")]
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 
 use jeton_client::{Builder, Client, Error};
@@ -146,6 +148,20 @@ async fn all_who_wait_for_a_batch_end_at_their_deadline() {
     for call in calls.collect::<Vec<_>>() {
         let ended = timeout(PATIENCE, call).await.expect("in time").unwrap();
         assert!(matches!(ended, Err(Error::Deadline)));
+    }
+}
+
+#[tokio::test]
+async fn callers_that_are_not_polled_keep_nobody() {
+    let server = Server::start(&[Answer::With("[1]")]).await;
+    let jeton = server.builder().build().unwrap();
+    let mut calls: Vec<_> = (0..4).map(|_| Box::pin(jeton.resolve(TOKEN))).collect();
+    for call in &mut calls {
+        assert!(poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_pending())).await);
+    }
+    assert_eq!(jeton.resolve(TOKEN).await.unwrap().raw(), b"1");
+    for call in calls {
+        assert_eq!(call.await.unwrap().raw(), b"1");
     }
 }
 
