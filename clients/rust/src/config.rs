@@ -274,6 +274,7 @@ mod tests {
         assert_eq!(of("http://127.0.0.1:7450").address, "127.0.0.1:7450");
         assert_eq!(of("https://[::1]/").address, "[::1]:443");
         assert_eq!(of("http://Shop:80").host, "shop");
+        assert_eq!(of("http://shop_1.example:7450").host, "shop_1.example:7450");
         assert!(of("https://shop").name.is_some() && of("http://shop").name.is_none());
         let wrong = [
             "",

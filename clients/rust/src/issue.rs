@@ -92,7 +92,7 @@ impl Issue {
     ///
     /// # Errors
     /// [`Error::Malformed`]: the value has no JSON, or is `null`.
-    pub fn json(value: &impl Serialize) -> Result<Self, Error> {
+    pub fn json<T: Serialize + ?Sized>(value: &T) -> Result<Self, Error> {
         let payload = serde_json::value::to_raw_value(value);
         Self::of(payload.map_err(|_| Error::Malformed("payload: has no JSON"))?)
     }
@@ -169,6 +169,7 @@ mod tests {
         assert!(members(&deep).ends_with(&deep));
         assert!(Issue::json(&Option::<u8>::None).is_err());
         assert!(Issue::json(&f64::NAN).is_err(), "it would become null");
+        assert_eq!(Issue::json("a\"b").unwrap().members().unwrap(), r#""payload":"a\"b""#);
     }
 
     #[test]
