@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use super::{ROOT, conforms, has_python, outlives_its_node, prepared, run, speaks_tls};
+use super::{JETON, ROOT, conforms, has_python, outlives_its_node, prepared, run, speaks_tls};
 use crate::server::Server;
 
 /// An example of the client.
@@ -43,6 +43,23 @@ fn p2_its_example_consumes_a_token_once() {
     let server = Server::fresh();
     let said = run(client.arg(format!("http://{}", server.data)));
     assert_eq!(said, "issued, resolved, and consumed once\n");
+}
+
+/// At a small volume, which compares every answer and measures nothing.
+#[test]
+fn its_cost_can_be_measured() {
+    let Some(program) = prepared("the cost of the Rust client", "cost") else { return };
+    let said = run(Command::new(program).args([
+        "--jeton",
+        JETON,
+        "--callers",
+        "20",
+        "--rounds",
+        "1",
+        "--milliseconds",
+        "50",
+    ]));
+    assert!(said.contains("\n| jeton-client | "), "{said}");
 }
 
 #[test]
