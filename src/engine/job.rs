@@ -15,6 +15,10 @@ pub(super) enum Job {
 }
 
 /// Whether a thread performs its calls itself, where nobody else does any at the moment.
+#[cfg_attr(
+    not(any(feature = "server", test)),
+    expect(dead_code, reason = "only the workers of a server commit on their own threads")
+)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Here {
     /// It never does.
