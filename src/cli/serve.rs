@@ -262,7 +262,7 @@ fn traces(config: &trace::Config) -> Result<(Tracer, Exporter), ServeError> {
     Ok(traces)
 }
 
-/// The keys of these entries under a secret of its own: whoever presents one of them is known, but
+/// The keys of these entries under a secret of its own: anyone who presents one of them is known, but
 /// no token.
 fn early_table(entries: &[KeyEntry]) -> io::Result<Table> {
     let secret = Secret::random().map_err(io::Error::other)?;

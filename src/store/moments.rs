@@ -1,7 +1,7 @@
 //! Changes that readers see together, though they are made one by one.
 //!
 //! A number counts them: it is odd while such changes are made. A reader of one entry waits until it
-//! is even, and then looks. What it finds may be one of the next changes, but whoever finds that has
+//! is even, and then looks. What it finds may be one of the next changes, but anyone who finds that has
 //! also found the odd number, and its next read waits for the others. A reader of several entries
 //! looks again if the number has changed meanwhile. While no such changes are made, both cost one
 //! load of a word that is rarely written.

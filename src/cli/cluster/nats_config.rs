@@ -108,7 +108,7 @@ impl NatsConfigArgs {
             "# One of the NATS servers of the jeton cluster {cluster_name}: nats-server 2.14.6 or later.
 # The servers must be on disks of their own, in zones of their own if there are several.
 #
-# This file has no authentication and no encryption: whoever reaches the ports below may stop the
+# This file has no authentication and no encryption: anyone who reaches the ports below may stop the
 # cluster (a message without the secret counts nowhere, but fills the stream).{open}
 server_name: \"{server_name}\"
 listen: \"{listen}\"

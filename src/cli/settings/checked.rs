@@ -78,7 +78,7 @@ impl ServeConfig {
             (None, Some(dir)) => tracing::warn!(
                 origin,
                 dir = %dir.display(),
-                "the secret lies beside the data: whoever copies the directory has both; in \
+                "the secret lies beside the data: anyone who copies the directory has both; in \
                  production give --secret-file or --secret-command"
             ),
             (None, None) => tracing::info!(origin, "the secret is made for this start"),

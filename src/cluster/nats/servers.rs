@@ -1,4 +1,4 @@
-//! What each server promises: its version and its longest message, which it says to whoever
+//! What each server promises: its version and its longest message, which it says to anyone who
 //! connects, and whether it syncs each message, which only its monitor port says.
 
 use std::collections::BTreeMap;

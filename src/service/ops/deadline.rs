@@ -1,5 +1,5 @@
 //! Deadline: sets the deadline of a token, also to an earlier time. One that has passed revokes the
-//! token, so whoever may set an earlier deadline needs the scope of a revocation too.
+//! token, so anyone who may set an earlier deadline needs the scope of a revocation too.
 
 use crate::engine::{DeadlineWhen, Op, Outcome};
 use crate::model::scope::Scope;
