@@ -104,8 +104,11 @@ pub(super) fn scratch(given: Option<&Path>) -> PathBuf {
     let harness = std::env::current_exe().unwrap_or_default();
     let target = || {
         let mut folders = harness.ancestors().skip(1);
-        // Cargo writes this file into the directory it builds in.
-        folders.find(|folder| folder.join("CACHEDIR.TAG").is_file()).map(Path::to_owned)
+        // Cargo writes the first into a directory that it makes, the second into any it builds in.
+        let is_target = |folder: &&Path| {
+            ["CACHEDIR.TAG", ".rustc_info.json"].iter().any(|name| folder.join(name).is_file())
+        };
+        folders.find(is_target).map(Path::to_owned)
     };
     given.map(Path::to_owned).or_else(target).unwrap_or_else(|| PathBuf::from("/var/tmp"))
 }
@@ -143,7 +146,14 @@ not json
 
     #[test]
     fn scratch_lies_where_cargo_builds() {
-        assert!(scratch(None).join("CACHEDIR.TAG").is_file(), "tests are run by cargo");
+        let folder = scratch(None).canonicalize().expect("cargo has made it");
+        let program = std::env::current_exe().and_then(std::fs::canonicalize).expect("it runs");
+        assert!(
+            program.starts_with(&folder),
+            "{} is not in {}",
+            program.display(),
+            folder.display()
+        );
         assert_eq!(scratch(Some("/x".as_ref())), PathBuf::from("/x"));
     }
 }
