@@ -6,10 +6,10 @@ use bytes::Bytes;
 use http::Request;
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HOST};
 use http_body_util::Full;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::core::{Core, Key, now, random};
-use crate::error::{Error, Problem};
+use crate::error::Error;
 use crate::nodes::{PROBES, Said};
 use crate::ops::Operation;
 use crate::pool::{Answer, End, Lost, Try};
@@ -89,7 +89,7 @@ impl Call<'_> {
             let error = self.error(&end, is_own);
             if error.status() == Some(401) && !has_read_key {
                 has_read_key = true;
-                if self.core.has_new_key(key.version).await {
+                if self.finds_new_key(key.version).await {
                     continue;
                 }
             }
@@ -102,6 +102,15 @@ impl Call<'_> {
             };
             retries += 1;
             self.rest(wait).await?;
+        }
+    }
+
+    /// Reads the key file again, for as long as the call lasts.
+    async fn finds_new_key(&self, refused: u64) -> bool {
+        tokio::select! {
+            is_new = self.core.has_new_key(refused) => is_new,
+            () = sleep_until(self.ends_at) => false,
+            () = self.core.pool.when_closed() => false,
         }
     }
 
@@ -129,7 +138,7 @@ impl Call<'_> {
             return Ok(Tried { end, is_own: false });
         }
         let Operation { path, body, headers, .. } = self.operation;
-        let end = self.send(at, path, body.clone(), headers, key, None).await?;
+        let end = self.send(at, path, body.clone(), headers, key, self.ends_at).await?;
         Ok(Tried { end, is_own: true })
     }
 
@@ -140,7 +149,7 @@ impl Call<'_> {
         while !nodes.has_asked_all() || !nodes.is_known(at) {
             let mistakes = nodes.mistakes();
             if !nodes.is_known(at)
-                && let Some(end) = self.probe(at, key, None).await?
+                && let Some(end) = self.probe(at, key, self.ends_at).await?
             {
                 return Ok(Some(end));
             }
@@ -150,7 +159,8 @@ impl Call<'_> {
             let share = left / u32::try_from(2 * others.len()).unwrap_or(u32::MAX).max(1);
             for other in others {
                 // One that is down is asked again before it is used.
-                if let Some(End::Closed { .. }) = self.probe(other, key, Some(share)).await? {
+                let end = self.probe(other, key, now() + share).await?;
+                if let Some(End::Closed { .. }) = end {
                     return Err(Error::Closed);
                 }
             }
@@ -163,16 +173,11 @@ impl Call<'_> {
 
     /// Asks a server for its cluster: only a node knows the header. Returns the end of the try if it
     /// failed.
-    async fn probe(
-        &self,
-        at: usize,
-        key: &Key,
-        time: Option<Duration>,
-    ) -> Result<Option<End>, Error> {
+    async fn probe(&self, at: usize, key: &Key, ends_at: Instant) -> Result<Option<End>, Error> {
         let headers = [("jeton-read", "probe".to_owned())];
         for (path, body) in PROBES {
             let body = Bytes::from_static(body.as_bytes());
-            let answer = match self.send(at, path, body, &headers, key, time).await? {
+            let answer = match self.send(at, path, body, &headers, key, ends_at).await? {
                 End::Answer(answer) => answer,
                 end => return Ok(Some(end)),
             };
@@ -195,7 +200,7 @@ impl Call<'_> {
         body: Bytes,
         headers: &[(&'static str, String)],
         key: &Key,
-        time: Option<Duration>,
+        ends_at: Instant,
     ) -> Result<End, Error> {
         let origin = &self.core.config.origins[at];
         let mut request = Request::post(path)
@@ -210,9 +215,7 @@ impl Call<'_> {
         }
         let request = request.body(Full::new(body));
         let request = request.map_err(|_| Error::Malformed("a header cannot carry this value"))?;
-        let usual = self.core.config.try_timeout;
-        let timeout = time.map_or(usual, |time| time.min(usual));
-        let bounds = Try { timeout, ends_at: self.ends_at };
+        let bounds = Try { timeout: self.core.config.try_timeout, ends_at };
         Ok(self.core.pool.send(origin, request, bounds).await)
     }
 
@@ -222,7 +225,7 @@ impl Call<'_> {
         match end {
             End::Answer(answer) => {
                 let error = failure(answer);
-                self.is_lost |= is_change && is_perhaps_done(&error);
+                self.is_lost |= is_change && error.is_perhaps_done();
                 error
             }
             End::Closed { is_sent } => {
@@ -295,16 +298,4 @@ fn jitter(time: Duration) -> Duration {
 fn failure(answer: &Answer) -> Error {
     let gateway = || Error::Gateway { status: answer.status, retry_after: answer.retry_after() };
     answer.problem().map_or_else(gateway, Error::Problem)
-}
-
-/// Of a failure's answer: whether the request may have reached the server, and the change may have
-/// happened.
-fn is_perhaps_done(error: &Error) -> bool {
-    match error {
-        Error::Gateway { status, .. } => *status >= 500 || *status == 408,
-        Error::Problem(Problem { status, detail, .. }) => {
-            *status == 503 && detail.starts_with("unknown")
-        }
-        _ => false,
-    }
 }

@@ -276,7 +276,15 @@ impl Client {
         key: Option<&IdempotencyKey>,
     ) -> Result<Vec<Result<Issued, Error>>, Error> {
         let read = |body: &Bytes| answers::issued_or_refused(body, items.len());
-        self.perform(ops::issue_batch(items, key)?, read).await
+        let operation = ops::issue_batch(items, key)?;
+        let (name, key) = (operation.name, operation.key.clone());
+        let mut results = self.perform(operation, read).await?;
+        let is_doubtful =
+            |it: &Result<Issued, Error>| it.as_ref().is_err_and(Error::is_perhaps_done);
+        match results.iter().position(is_doubtful).map(|at| results.swap_remove(at)) {
+            Some(Err(error)) => Err(Error::unknown(name, key, error)),
+            _ => Ok(results),
+        }
     }
 
     async fn resolve_all(

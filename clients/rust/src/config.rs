@@ -165,6 +165,8 @@ impl Builder {
                 "deadline, try_timeout, connection_age: must be more than 0 and at most a year",
             ));
         }
+        // No try lasts longer than its call.
+        config.try_timeout = config.try_timeout.min(config.deadline);
         if config.connection_age > AGE_MAX {
             return Err(Error::Malformed("connection_age: must be at most 300 s"));
         }

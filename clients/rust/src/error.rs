@@ -247,6 +247,19 @@ impl Error {
         Self::OutcomeUnknown { operation, key, payloads: None, cause }
     }
 
+    /// Whether the change that got this answer may have happened: a request that passed a gateway may have
+    /// reached the server, a failed sync may have written the change, and of a list a part may be done.
+    pub(crate) fn is_perhaps_done(&self) -> bool {
+        match self {
+            Self::Gateway { status, .. } => *status >= 500 || *status == 408,
+            Self::Problem(Problem { status: 503 | 507, detail, .. }) => {
+                let is_any = ["unknown:", "read-only:"].iter().any(|word| detail.starts_with(word));
+                is_any || detail.contains("others may have been")
+            }
+            _ => false,
+        }
+    }
+
     pub(crate) fn not_found() -> Self {
         Self::Problem(Problem::not_found())
     }
@@ -282,6 +295,7 @@ impl Error {
         match self {
             Self::Problem(problem) => problem.retry_after,
             Self::Gateway { retry_after, .. } => *retry_after,
+            Self::OutcomeUnknown { cause, .. } => cause.as_ref().and_then(|it| it.retry_after()),
             _ => None,
         }
     }

@@ -116,7 +116,7 @@ pub(crate) struct Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        // First, so that whoever sees the count sees the closed channel too.
+        // The channel is closed first: a thread that reads the new count then finds it closed.
         self.outcome.close();
         if self.interest.left.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.interest.is_gone.notify_one();

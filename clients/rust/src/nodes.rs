@@ -98,7 +98,7 @@ impl Nodes {
         (0..self.count).filter(|it| *it != at && !met.cluster_of.contains_key(it)).collect()
     }
 
-    /// All were asked since there were so many mistakes. False if another one was found since.
+    /// Notes that all were asked. False if a mistake was found since there were `mistakes`.
     pub(crate) fn end(&self, mistakes: u64) -> bool {
         let met = self.met();
         let is_same = met.mistakes == mistakes;

@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -115,7 +115,7 @@ pub(crate) struct Pool {
     idle: Mutex<VecDeque<Connection>>,
     /// One for each connection that is not in use.
     free: Semaphore,
-    /// How long a connection gets requests: a last one still ends before it is too old.
+    /// How long a connection gets requests. The last one ends before the connection is too old.
     usable: Duration,
     closed: watch::Sender<bool>,
 }
@@ -179,7 +179,7 @@ impl Pool {
         let ends_at = bounds.ends_at.min(now() + bounds.timeout);
         let (mut connection, is_kept) = match self.take(origin) {
             Some(connection) => (connection, true),
-            None => match timeout_at(ends_at, self.open(origin)).await {
+            None => match timeout_at(ends_at, self.open(origin, ends_at)).await {
                 Ok(Ok(connection)) => (connection, false),
                 Ok(Err(error)) => return not_sent(&reason(&error)),
                 Err(_) => return not_sent("the server did not accept the connection in time"),
@@ -228,16 +228,16 @@ impl Pool {
         }
     }
 
-    async fn open(&self, origin: &Arc<Origin>) -> io::Result<Connection> {
+    async fn open(&self, origin: &Arc<Origin>, ends_at: Instant) -> io::Result<Connection> {
         // Those in use and the idle ones together are not too many.
         let in_use = self.config.connections_max.saturating_sub(self.free.available_permits());
         while self.idle().len() + in_use > self.config.connections_max {
             self.idle().pop_front();
         }
-        let socket = TcpStream::connect(&origin.address).await?;
+        let socket = connect(&origin.address, ends_at).await?;
         socket.set_nodelay(true)?;
         let made_at = now();
-        // An idle connection ends in time too; a try on it is always over before that.
+        // An idle connection is closed at its age too. No try lasts as long.
         let dies_at =
             made_at + self.config.connection_age.max(self.usable + self.config.try_timeout);
         let (sender, task) = match (&origin.name, &self.config.tls) {
@@ -249,6 +249,23 @@ impl Pool {
         };
         Ok(Connection { origin: origin.clone(), sender, task, made_at })
     }
+}
+
+/// Connects to the first address of a name that answers. Each gets its share of the time, so one that is
+/// silent does not take that of the others.
+async fn connect(name: &str, ends_at: Instant) -> io::Result<TcpStream> {
+    let addresses: Vec<_> = lookup_host(name).await?.collect();
+    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for (at, address) in addresses.iter().enumerate() {
+        let others = u32::try_from(addresses.len() - at).unwrap_or(u32::MAX);
+        let share = ends_at.saturating_duration_since(now()) / others;
+        failed = match timeout_at(now() + share, TcpStream::connect(address)).await {
+            Ok(Ok(socket)) => return Ok(socket),
+            Ok(Err(error)) => error,
+            Err(_) => io::ErrorKind::TimedOut.into(),
+        };
+    }
+    Err(failed)
 }
 
 async fn begin<S>(

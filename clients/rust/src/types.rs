@@ -33,7 +33,11 @@ impl fmt::Debug for Token {
     }
 }
 
-/// What a token stands for, byte for byte as it was stored.
+/// What a token stands for. JSON is kept byte for byte as it was stored; what was stored over the Redis
+/// protocol and is not JSON is `{"base64":"…"}`, as the server sends it in lists.
+///
+/// It shares the memory of the whole answer, which may have more payloads and be as long as
+/// [`answer_max_bytes`](crate::Builder::answer_max_bytes). Copy what you keep for long.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Payload(pub(crate) Bytes);
 
@@ -44,7 +48,7 @@ impl Payload {
         &self.0
     }
 
-    /// The bytes without a copy. They keep the whole answer in memory, which may have 100 payloads.
+    /// The bytes without a copy. They share the memory of the whole answer.
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
         self.0
@@ -53,7 +57,7 @@ impl Payload {
     /// The value of the bytes as JSON.
     ///
     /// # Errors
-    /// They are not JSON of this type. Only the Redis protocol can store what is not JSON at all.
+    /// The bytes are not JSON of this type.
     pub fn json<'a, T: Deserialize<'a>>(&'a self) -> serde_json::Result<T> {
         serde_json::from_slice(&self.0)
     }

@@ -5,10 +5,9 @@ import { Connections } from "./connections.js";
 import {
   AnswerError,
   AnswerTooLarge,
-  ApiError,
   ClientClosed,
   DeadlineExceeded,
-  GatewayError,
+  isPerhapsDone,
   type JetonError,
   NoAnswer,
   NoConnection,
@@ -179,16 +178,16 @@ class Call<T> {
     const refused = await this.#meet(url);
     if (refused !== undefined) return { end: refused, isOwn: false };
     const { path, body } = this.#operation;
-    return { end: await this.#send(url, path, body, this.#headers), isOwn: true };
+    return { end: await this.#send(url, path, body, this.#headers, this.#options.endsAt), isOwn: true };
   }
 
-  /** A request with this client's key, which takes `ms` at most, or what is usual. */
+  /** A request with this client's key, which ends at `endsAt`. */
   #send(
     origin: string,
     path: string,
     body: Text,
     extra: Record<string, string>,
-    ms = Infinity,
+    endsAt: number,
   ): Promise<TryEnd> {
     const { key } = this.#core.keys;
     const headers: Record<string, string> = {
@@ -197,8 +196,8 @@ class Call<T> {
       ...extra,
     };
     if (key !== undefined) headers["authorization"] = `Bearer ${key}`;
-    const { endsAt, stop } = this.#options;
-    const timeoutMs = Math.min(this.#core.config.tryTimeoutMs, ms);
+    const { stop } = this.#options;
+    const timeoutMs = this.#core.config.tryTimeoutMs;
     return this.#core.connections.send({ origin, path, headers, body, timeoutMs, endsAt }, stop);
   }
 
@@ -208,14 +207,14 @@ class Call<T> {
     while (!nodes.isKnown(url) || !nodes.hasAskedAll) {
       const { mistakes } = nodes;
       if (!nodes.isKnown(url)) {
-        const refused = await this.#probe(url);
+        const refused = await this.#probe(url, this.#options.endsAt);
         if (refused !== undefined) return refused;
       }
       const others = nodes.others(url);
       // All of them together leave half of the time for the call itself.
       const ms = this.#leftMs() / (2 * Math.max(1, others.length));
       for (const other of others) {
-        const end = await this.#probe(other, ms);
+        const end = await this.#probe(other, now() + ms);
         // One that is down is asked again before it is used.
         if (end?.kind === "not-one-cluster" || end?.kind === "stopped") return end;
       }
@@ -225,9 +224,9 @@ class Call<T> {
   }
 
   /** Asks a server for its cluster. The end of the try if it is no node of the same one, or does not answer. */
-  async #probe(url: string, ms?: number): Promise<End | undefined> {
+  async #probe(url: string, endsAt: number): Promise<End | undefined> {
     for (const [path, body] of PROBES) {
-      const end = await this.#send(url, path, body, { "jeton-read": "probe" }, ms);
+      const end = await this.#send(url, path, body, { "jeton-read": "probe" }, endsAt);
       if (end.kind !== "answer") return end;
       const said = this.#core.nodes.judge(url, end, failure(end));
       if (said === "node") return undefined;
@@ -240,7 +239,7 @@ class Call<T> {
   }
 
   #success(answer: Answer): T {
-    const { isChange, unsettled } = this.#operation;
+    const { isChange, doubt, unsettled } = this.#operation;
     this.#notePosition(answer);
     let value: T;
     try {
@@ -248,6 +247,11 @@ class Call<T> {
     } catch (error) {
       this.#isLost ||= isChange;
       throw this.#final(error as JetonError);
+    }
+    const doubtful = doubt?.(value);
+    if (doubtful !== undefined) {
+      this.#isLost = true;
+      throw this.#final(doubtful);
     }
     const known = this.#isLost ? unsettled?.(value) : undefined;
     if (known !== undefined) {
@@ -329,12 +333,6 @@ function isSuccess(answer: Answer): boolean {
 function isRetried(error: JetonError): boolean {
   if (error instanceof AnswerError) return RETRIED.has(error.status);
   return error instanceof NoConnection || error instanceof NoAnswer;
-}
-
-/** Of a failure's answer: whether the request may have reached the server, and the change may have happened. */
-function isPerhapsDone(error: AnswerError): boolean {
-  if (error instanceof GatewayError) return error.status >= 500 || error.status === 408;
-  return error instanceof ApiError && error.status === 503 && error.detail.startsWith("unknown");
 }
 
 /** An Idempotency-Key: 24 random bytes as base64url. */

@@ -236,6 +236,16 @@ export function notFound(): NotFound {
   return new NotFound({ status: 404, title: "Not Found", detail: "unknown token" });
 }
 
+/**
+ * Whether the change that got this answer may have happened: a request that passed a gateway may have reached
+ * the server, a failed sync may have written the change, and of a list a part may be done.
+ */
+export function isPerhapsDone(error: AnswerError): boolean {
+  if (error instanceof GatewayError) return error.status >= 500 || error.status === 408;
+  if (!(error instanceof ApiError) || (error.status !== 503 && error.status !== 507)) return false;
+  return /^(unknown|read-only):|others may have been/.test(error.detail);
+}
+
 /** The same error for another caller of a batch: each has an object of its own. */
 export function copied(error: JetonError): JetonError {
   if (error instanceof ApiError) return new (error.constructor as typeof ApiError)(error);

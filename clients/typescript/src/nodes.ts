@@ -72,7 +72,7 @@ export class Nodes {
     return [...this.#clusterOf.values()].every((other) => other === cluster);
   }
 
-  /** All were asked since there were so many mistakes. False if another one was found since. */
+  /** Notes that all were asked. False if a mistake was found since there were `mistakes`. */
   end(mistakes: number): boolean {
     this.#hasAskedAll ||= mistakes === this.#mistakes;
     return mistakes === this.#mistakes;

@@ -1,6 +1,6 @@
 // The operations: what each sends, and how its answer is read.
 
-import { ApiError, InvalidArgument, problemError, UnexpectedAnswer } from "./errors.js";
+import { ApiError, InvalidArgument, isPerhapsDone, problemError, UnexpectedAnswer } from "./errors.js";
 import { dumps, isNull, joined, parsed, payloadText, splitArray, type Text } from "./json.js";
 import {
   type Checked,
@@ -35,6 +35,8 @@ export interface Operation<T> {
   /** Whether it may be sent again although an earlier try may have reached the server. Default: true. */
   readonly isRepeatable?: boolean;
   readonly headers?: Record<string, string>;
+  /** The error of an item whose change may have happened all the same. */
+  readonly doubt?: (value: T) => ApiError | undefined;
   /** After a lost answer: whether this one does not settle what happened, and what it says all the same. */
   readonly unsettled?: (value: T) => readonly (Payload | null)[] | undefined;
 }
@@ -122,6 +124,8 @@ export function issueBatch(
     isChange: true,
     isKeyed: references === 0,
     key: checkedKey(key),
+    doubt: (results) =>
+      results.filter((result) => result instanceof ApiError).find((error) => isPerhapsDone(error)),
   };
 }
 

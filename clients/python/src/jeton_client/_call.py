@@ -18,11 +18,9 @@ from ._config import Config, read_key_file
 from ._errors import (
     AnswerError,
     AnswerTooLarge,
-    ApiError,
     BadRequest,
     ClientClosed,
     DeadlineExceeded,
-    GatewayError,
     InvalidArgument,
     JetonError,
     NoAnswer,
@@ -31,6 +29,7 @@ from ._errors import (
     OutcomeUnknown,
     UnexpectedAnswer,
     WrongProcess,
+    is_perhaps_done,
 )
 from ._http import Closed, HttpAnswer, HttpRequest, Lost, NotSent, TryEnd, failure
 from ._ops import Operation, read_answer
@@ -168,7 +167,7 @@ class Nodes:
             return [other for other in self._urls if other != url and other not in self._cluster_of]
 
     def end(self, mistakes: int) -> bool:
-        """All were asked since there were so many mistakes. False if another one was found since."""
+        """Notes that all were asked. False if a mistake was found since there were `mistakes`."""
         with self._lock:
             self._has_asked_all |= mistakes == self.mistakes
             return mistakes == self.mistakes
@@ -222,14 +221,12 @@ class Core:
         body: bytes,
         headers: Mapping[str, str],
         ends_at: float,
-        seconds: float | None,
     ) -> HttpRequest:
-        """A try with this client's key, which takes `seconds` at most, or what is usual."""
+        """A try with this client's key, which ends at `ends_at` of the monotonic clock."""
         every = {"Content-Type": "application/json", "Accept-Encoding": "identity", **headers}
         if self.keys.key is not None:
             every["Authorization"] = f"Bearer {self.keys.key}"
         timeout, maximum = self.config.try_timeout, self.config.answer_max_bytes
-        timeout = timeout if seconds is None else min(timeout, seconds)
         return HttpRequest(url, path, every, body, timeout, ends_at, maximum)
 
 
@@ -293,7 +290,7 @@ class _Call:
         refused = yield from self._meet(url)
         if refused is not None:
             return refused, False
-        end = yield self._send(url, self.operation.path, self.operation.body, self.headers)
+        end = yield self._send(url, self.operation.path, self.operation.body, self.headers, self.ends_at)
         assert end is not None
         return end, True
 
@@ -304,7 +301,7 @@ class _Call:
         while not (nodes.is_known(url) and nodes.has_asked_all()):
             mistakes = nodes.mistakes
             if not nodes.is_known(url):
-                refused = yield from self._probe(url)
+                refused = yield from self._probe(url, self.ends_at)
                 if refused is not None:
                     return refused
             others = nodes.others(url)
@@ -312,21 +309,19 @@ class _Call:
             seconds = self.left() / (2 * len(others) or 1)
             for other in others:
                 # One that is down is asked again before it is used.
-                yield from self._probe(other, seconds)
+                yield from self._probe(other, time.monotonic() + seconds)
             if nodes.end(mistakes):
                 break
         return None
 
-    def _send(
-        self, url: str, path: str, body: bytes, headers: Mapping[str, str], seconds: float | None = None
-    ) -> Send:
-        return Send(self.core.request(url, path, body, headers, self.ends_at, seconds))
+    def _send(self, url: str, path: str, body: bytes, headers: Mapping[str, str], ends_at: float) -> Send:
+        return Send(self.core.request(url, path, body, headers, ends_at))
 
-    def _probe(self, url: str, seconds: float | None = None) -> Generator[Send, TryEnd | None, TryEnd | None]:
+    def _probe(self, url: str, ends_at: float) -> Generator[Send, TryEnd | None, TryEnd | None]:
         """Asks a server for its cluster: only a node knows the header. Returns the end of the try if it
         failed; raises `NotOneCluster`."""
         for path, body in _PROBES:
-            end = yield self._send(url, path, body, {"Jeton-Read": "probe"}, seconds)
+            end = yield self._send(url, path, body, {"Jeton-Read": "probe"}, ends_at)
             if not isinstance(end, HttpAnswer):
                 return end
             error = failure(end)
@@ -359,6 +354,10 @@ class _Call:
         except UnexpectedAnswer as error:
             self.is_lost |= self.operation.is_change
             self._fail(error)
+        doubt = self.operation.doubt(value)
+        if doubt is not None:
+            self.is_lost = True
+            self._fail(doubt)
         if self.is_lost:
             unknown = self.operation.unsettled(value)
             if unknown is not None:
@@ -371,7 +370,7 @@ class _Call:
         if isinstance(end, HttpAnswer):
             error = failure(end)
             assert error is not None
-            self.is_lost |= is_change and _is_perhaps_done(error)
+            self.is_lost |= is_change and is_perhaps_done(error)
             return error
         if isinstance(end, Closed):
             self.is_lost |= is_change and end.is_sent
@@ -423,10 +422,3 @@ def _is_of_node(end: TryEnd, error: JetonError) -> bool:
     if isinstance(error, AnswerError):
         return error.status in RETRIED
     return isinstance(end, NotSent) or (isinstance(end, Lost) and end is not Lost.TOO_LARGE)
-
-
-def _is_perhaps_done(error: JetonError) -> bool:
-    if isinstance(error, GatewayError):
-        # The request may have reached the server.
-        return error.status >= 500 or error.status == 408
-    return isinstance(error, ApiError) and error.status == 503 and error.detail.startswith("unknown")

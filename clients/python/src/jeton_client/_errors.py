@@ -252,6 +252,16 @@ def problem_error(status: int, problem: Any, retry_after: float | None) -> ApiEr
     )
 
 
+def is_perhaps_done(error: JetonError) -> bool:
+    """Whether the change that got this answer may have happened: a request that passed a gateway may have
+    reached the server, a failed sync may have written the change, and of a list a part may be done."""
+    if isinstance(error, GatewayError):
+        return error.status >= 500 or error.status == 408
+    if not isinstance(error, ApiError) or error.status not in (503, 507):
+        return False
+    return error.detail.startswith(("unknown:", "read-only:")) or "others may have been" in error.detail
+
+
 def copied(error: JetonError) -> JetonError:
     """The same error for another caller: one instance raised twice would collect both tracebacks."""
     other = type(error).__new__(type(error), *error.args)

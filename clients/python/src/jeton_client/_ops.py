@@ -16,6 +16,7 @@ from ._errors import (
     OutcomeUnknown,
     UnexpectedAnswer,
     copied,
+    is_perhaps_done,
     problem_error,
 )
 from ._json import dumps, payload_text, split_array
@@ -56,6 +57,8 @@ class Operation(Generic[T]):
     is_repeatable: bool = True
     """Whether it may be sent again although an earlier try may have reached the server."""
     headers: tuple[tuple[str, str], ...] = ()
+    doubt: Callable[[T], JetonError | None] = lambda _value: None
+    """The error of an item whose change may have happened all the same."""
     unsettled: Callable[[T], OutcomeUnknown | None] = lambda _value: None
     """After a lost answer: the error if this answer does not settle what happened."""
 
@@ -120,6 +123,10 @@ def issue_batch(items: Sequence[Item], key: str | None) -> Operation[list[Issued
     if has_reference and not all(item.reference is not None for item in items):
         raise InvalidArgument("items: all with a reference or all without one; send two batches")
 
+    def doubt(results: list[Issued | ApiError]) -> ApiError | None:
+        errors = (result for result in results if isinstance(result, ApiError))
+        return next(filter(is_perhaps_done, errors), None)
+
     def read(body: bytes) -> list[Issued | ApiError]:
         results = member(json.loads(body), "results", list)
         if len(results) != len(items):
@@ -134,6 +141,7 @@ def issue_batch(items: Sequence[Item], key: str | None) -> Operation[list[Issued
         is_change=True,
         is_keyed=not has_reference,
         key=_key(key),
+        doubt=doubt,
     )
 
 
