@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -18,7 +19,7 @@ impl Drop for Over<'_> {
 /// Makes the folder `to` a copy of `from` with everything below it.
 pub fn copy_folder(from: &Path, to: &Path) {
     let _ = std::fs::remove_dir_all(to);
-    let copied = std::process::Command::new("cp").arg("-a").arg(from).arg(to).status();
+    let copied = Command::new("cp").arg("-a").arg(from).arg(to).status();
     assert!(copied.expect("cp is part of every system").success());
 }
 
@@ -119,6 +120,25 @@ fn position(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     // Compares the first byte before the rest: the files are mostly zeros.
     let starts = haystack.iter().enumerate().filter(|(_, byte)| **byte == needle[0]);
     starts.map(|(at, _)| at).find(|&at| haystack[at..].starts_with(needle))
+}
+
+/// All that a command has printed.
+pub fn said(output: &Output) -> String {
+    let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    format!("{out}{err}")
+}
+
+/// What this script has installed, or `None`: then it prints why the check is not run. A script that ends
+/// with 2 has found a fault of ours, and the test fails.
+pub fn prepared_by(script: &str, check: &str, what: &str) -> Option<String> {
+    let prepare =
+        Command::new("bash").args([script, what]).stdin(Stdio::null()).output().expect("bash runs");
+    assert_ne!(prepare.status.code(), Some(2), "{}", String::from_utf8_lossy(&prepare.stderr));
+    if !prepare.status.success() {
+        not_run(check, String::from_utf8_lossy(&prepare.stderr).trim());
+        return None;
+    }
+    Some(String::from_utf8(prepare.stdout).expect("UTF-8").trim().to_owned())
 }
 
 #[test]

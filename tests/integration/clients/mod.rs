@@ -5,32 +5,20 @@ mod rust;
 mod typescript;
 
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use crate::cluster_serve::lab::{Lab, await_ready};
 use crate::pki::{Ca, Files, put};
 use crate::server::{Launch, Server, wait};
-use crate::support::not_run;
+use crate::support::{not_run, prepared_by, said};
 use crate::volume::volume;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const JETON: &str = env!("CARGO_BIN_EXE_jeton");
 
-/// What `clients/prepare` has installed; `None` where it cannot, which is told. It ends with 2 if the
-/// sources do not compile.
+/// What `clients/prepare` has installed; where it installs nothing, the check is not run. A client that does not compile fails the test.
 fn prepared(check: &str, what: &str) -> Option<String> {
-    let prepare = Command::new("bash")
-        .arg(format!("{ROOT}/clients/prepare"))
-        .arg(what)
-        .stdin(Stdio::null())
-        .output()
-        .expect("bash runs");
-    assert_ne!(prepare.status.code(), Some(2), "{}", String::from_utf8_lossy(&prepare.stderr));
-    if !prepare.status.success() {
-        not_run(check, String::from_utf8_lossy(&prepare.stderr).trim());
-        return None;
-    }
-    Some(String::from_utf8(prepare.stdout).expect("UTF-8").trim().to_owned())
+    prepared_by(&format!("{ROOT}/clients/prepare"), check, what)
 }
 
 /// Runs a command that must succeed, and returns what it printed.
@@ -39,11 +27,6 @@ fn run(command: &mut Command) -> String {
     let said = said(&output);
     assert!(output.status.success(), "{command:?}: {said}");
     said
-}
-
-fn said(output: &Output) -> String {
-    let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
-    format!("{out}{err}")
 }
 
 fn has_python(check: &str) -> bool {

@@ -4,6 +4,7 @@ use std::process::Output;
 
 use crate::client::Client;
 use crate::server::{Server, jeton, output};
+pub use crate::support::said;
 
 use super::lab::{Lab, await_equal, await_known, await_ready, refused, report};
 
@@ -11,11 +12,6 @@ const PAYLOAD: &str = r#"{"payload":{"order":"A-17"},"ttl":"10m"}"#;
 
 fn url(server: &Server) -> String {
     format!("http://{}", server.admin)
-}
-
-pub fn said(output: &Output) -> String {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    format!("{}{}", text(&output.stdout), text(&output.stderr))
 }
 
 /// A command about the cluster, which must end with this code.

@@ -2,12 +2,11 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::Stdio;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use tempfile::TempDir;
 
-use super::source::{Source, count, import, said};
+use super::source::{Source, begun, begun_unread, count, import, said};
 use crate::resp_data::redis::Jeton;
 use crate::server::output;
 
@@ -71,11 +70,7 @@ fn p2_a_key_that_is_consumed_while_it_is_copied_does_not_stay() {
     let (jeton, dir) = (Jeton::start(), tempfile::tempdir().expect("a temporary folder"));
     start(&source, &jeton);
     let proxy = Proxy::before(&source);
-    let child = import(&format!("redis://{}", proxy.address), &jeton, &dir)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts");
+    let child = begun(&mut import(&format!("redis://{}", proxy.address), &jeton, &dir));
     proxy.held.recv().expect("the value passes");
     consume(&source, &jeton);
     proxy.go_on.send(()).expect("it waits");
@@ -87,11 +82,7 @@ fn p2_a_key_that_is_consumed_while_it_is_copied_does_not_stay() {
 /// Kills an import when its key is put and not confirmed: when the source is asked again.
 fn kill_unconfirmed(source: &Source, jeton: &Jeton, dir: &TempDir) {
     let proxy = Proxy::before(source);
-    let mut child = import(&format!("redis://{}", proxy.address), jeton, dir)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("it starts");
+    let mut child = begun_unread(&mut import(&format!("redis://{}", proxy.address), jeton, dir));
     proxy.held.recv().expect("the value passes");
     proxy.go_on.send(()).expect("it waits");
     proxy.held.recv().expect("the value passes again");

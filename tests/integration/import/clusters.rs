@@ -1,9 +1,8 @@
 //! Imports from replicas and from clusters.
 
-use std::process::Stdio;
 use std::time::Duration;
 
-use super::source::{Source, count, import, said};
+use super::source::{Source, begun, count, import, said};
 use crate::resp_data::redis::Jeton;
 use crate::server::output;
 use crate::support::eventually;
@@ -70,13 +69,7 @@ fn each_primary_of_a_cluster_is_read_and_keys_that_move_meanwhile_are_followed()
     let slot = slot(&nodes[0], "a1");
     let holder = usize::from(slot > 8191);
     let (from, to) = (&nodes[holder], &nodes[1 - holder]);
-    let child = import(&nodes[0].url(), &jeton, &dir)
-        .args(["--rate", "600"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts");
+    let child = begun(import(&nodes[0].url(), &jeton, &dir).args(["--rate", "600"]));
     std::thread::sleep(Duration::from_millis(300));
     move_slot(slot, from, to);
     let (code, text) = said(&child.wait_with_output().expect("its output"));
@@ -103,13 +96,7 @@ fn copied_once_though_a_slot_moves_to(other: usize) {
     let tag = tag.into_iter().find(|tag| slot(&nodes[0], tag) > 8191).expect("one of them");
     (0..1_500).for_each(|number| set(&nodes, &format!("{{{tag}}}{number}")));
     (0..200).for_each(|number| set(&nodes, &format!("k{number}")));
-    let child = import(&nodes[0].url(), &jeton, &dir)
-        .args(["--rate", "400"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts");
+    let child = begun(import(&nodes[0].url(), &jeton, &dir).args(["--rate", "400"]));
     // The first one is over when keys of the second are there.
     let is_there = |number| jeton.wire().say(&format!("EXISTS {{{tag}}}{number}")) == ":1\\r\\n";
     eventually("some of the second are copied", || (0..1_500).step_by(50).any(is_there));

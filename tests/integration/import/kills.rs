@@ -2,12 +2,11 @@
 //! started again.
 
 use std::collections::HashSet;
-use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, RwLock};
 use std::time::Duration;
 
-use super::source::{Source, count, import, said};
+use super::source::{Source, begun_unread, count, import, said};
 use crate::resp_data::redis::Jeton;
 use crate::resp_data::wire::{Wire, encode, show};
 use crate::server::output;
@@ -123,12 +122,7 @@ fn p2_nothing_consumed_lives_again_through_kills_and_a_restart_of_the_source() {
         let clients: Vec<_> = [1, 2].map(|seed| scope.spawn(move || shop.run(seed))).into();
         let mut rng = Rng::new(7);
         for round in 0..6 {
-            let mut child = import(&url, &jeton, &dir)
-                .args(["--rate", &rate])
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .expect("it starts");
+            let mut child = begun_unread(import(&url, &jeton, &dir).args(["--rate", &rate]));
             std::thread::sleep(Duration::from_millis(200 + rng.below(500) as u64));
             if round == 3 {
                 source.write().expect("no panic").restart();

@@ -8,7 +8,6 @@ mod kills;
 mod servers;
 mod source;
 
-use std::process::Stdio;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -16,7 +15,7 @@ use tempfile::TempDir;
 use crate::resp_data::redis::Jeton;
 use crate::server::output;
 use crate::support::eventually;
-use source::{Source, count, import, said};
+use source::{Source, begun_unread, count, import, said};
 
 fn dir() -> TempDir {
     tempfile::tempdir().expect("a temporary folder")
@@ -182,12 +181,8 @@ fn an_import_that_goes_on_with_another_pattern_leaves_out_no_key() {
         source.say(&format!("SET a:{number} 1 EX 600"));
         source.say(&format!("SET b:{number} 1 EX 600"));
     }
-    let mut child = import(&source.url(), &jeton, &dir)
-        .args(["--match", "a:*", "--rate", "200"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("it starts");
+    let mut child =
+        begun_unread(import(&source.url(), &jeton, &dir).args(["--match", "a:*", "--rate", "200"]));
     eventually("some keys are copied", || jeton.wire().say("DBSIZE") != ":0\\r\\n");
     // Its first page is noted; the second one is far.
     std::thread::sleep(Duration::from_millis(500));

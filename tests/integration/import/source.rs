@@ -136,6 +136,18 @@ pub fn import(source: &str, to: &Jeton, dir: &TempDir) -> Command {
     command
 }
 
+/// Starts an import; its output is kept.
+pub fn begun(import: &mut Command) -> Child {
+    let import = import.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    import.spawn().expect("it starts")
+}
+
+/// Starts an import whose output nobody reads.
+pub fn begun_unread(import: &mut Command) -> Child {
+    let import = import.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    import.spawn().expect("it starts")
+}
+
 /// What an import has printed on both outputs, with its exit code.
 pub fn said(output: &Output) -> (i32, String) {
     let text = [&output.stdout[..], &output.stderr].concat();

@@ -4,13 +4,13 @@
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 
 use super::redis::Jeton;
 use crate::access::Keys;
 use crate::pki::{Ca, Files};
 use crate::server::{Launch, output};
-use crate::support::not_run;
+use crate::support::{not_run, prepared_by, said};
 
 pub const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients");
 
@@ -44,25 +44,9 @@ fn cases(dir: &Path) -> [Case; 3] {
     ]
 }
 
-/// What `tests/clients/prepare` has installed; `None` where it cannot, which is told.
+/// What `tests/clients/prepare` has installed; where it installs nothing, the check is not run.
 pub fn prepared(check: &str, what: &str) -> Option<String> {
-    let prepare = Command::new("bash")
-        .arg(format!("{FOLDER}/prepare"))
-        .arg(what)
-        .stdin(Stdio::null())
-        .output()
-        .expect("bash runs");
-    assert_ne!(prepare.status.code(), Some(2), "{}", String::from_utf8_lossy(&prepare.stderr));
-    if !prepare.status.success() {
-        not_run(check, String::from_utf8_lossy(&prepare.stderr).trim());
-        return None;
-    }
-    Some(String::from_utf8(prepare.stdout).expect("UTF-8").trim().to_owned())
-}
-
-fn said(output: &Output) -> String {
-    let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
-    format!("{out}{err}")
+    prepared_by(&format!("{FOLDER}/prepare"), check, what)
 }
 
 /// Runs a script against each server.
