@@ -65,19 +65,28 @@ pub(in crate::http) fn all(
 /// The namespaces that have metrics of their own. One that has them keeps them, so that no counter
 /// goes back when another namespace becomes larger: neither its own nor that of the others.
 #[derive(Debug, Default)]
-pub(in crate::http) struct Few(Mutex<BTreeSet<Namespace>>);
+pub(in crate::http) struct Few(Mutex<Own>);
+
+#[derive(Debug, Default)]
+struct Own {
+    namespaces: BTreeSet<Namespace>,
+    /// Whether namespaces have been told of: the counter of the others has begun.
+    has_told: bool,
+}
 
 impl Few {
     /// The metrics of the namespaces that have some of their own, and of all others together.
     /// Free places go to the largest.
     pub(in crate::http) fn few(&self, mut all: Vec<Told<Namespace>>) -> Vec<Told> {
         all.sort_by_key(|one| std::cmp::Reverse(one.tokens));
-        let mut own = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Own { namespaces: own, has_told } = &mut *held;
+        let is_first = !std::mem::replace(has_told, true);
         let known: BTreeSet<_> = all.iter().map(|one| &one.namespace).collect();
         own.retain(|namespace| known.contains(namespace));
         // What has been counted among the others stays there: their counter must not fall. And an
         // empty namespace takes no place that a larger one may need.
-        let (is_first, has_others) = (own.is_empty(), all.len() > TOLD_MAX);
+        let has_others = all.len() > TOLD_MAX;
         for one in &all {
             let may = !has_others || (one.tokens > 0 && (is_first || one.refused == 0));
             if own.len() < TOLD_MAX && may {
@@ -125,6 +134,17 @@ mod tests {
         assert_eq!(tokens, 999 * 1_000 / 2, "nothing is left out");
         let others = &many[TOLD_MAX];
         assert_eq!((others.namespace.as_str(), others.refused), (OTHERS, 900));
+    }
+
+    #[test]
+    fn no_counter_falls_when_all_that_had_metrics_of_their_own_are_gone() {
+        let few = Few::default();
+        let namespaces = all(250);
+        assert_eq!(few.few(namespaces.clone())[TOLD_MAX].refused, 150);
+        // The largest had them.
+        let after = few.few(namespaces[..150].to_vec());
+        let others = after.last().unwrap();
+        assert_eq!((after.len(), others.namespace.as_str(), others.refused), (1, OTHERS, 150));
     }
 
     /// Prometheus takes a counter that falls for a restart.
