@@ -82,9 +82,11 @@ pub(in crate::resp) fn get<const TRACED: bool>(
     let answered = turn.answer(group.digest(&access.digester), room);
     input.advance(group.end_of(answered));
     let is_whole = answered == group.len() || !room.has_room();
-    if TRACED && !is_whole {
-        // The next command was passed over, and what was chosen behind it waits.
-        conn.draw.set(Draw::Passed);
+    if TRACED
+        && !is_whole
+        && let Some(traced) = &worker.service.traced
+    {
+        traced.pass(&conn.draw);
     }
     conn.together.set(conn.together.get().after(is_whole));
     answered

@@ -24,6 +24,14 @@ impl Traced {
         self.tracer.chooses(headers, has_key, || self.draw())
     }
 
+    /// What is drawn for the next request of a connection when the one before it is left to the service.
+    /// It was passed over; what was chosen behind it is drawn again, so it gives its place back.
+    pub(crate) fn pass(&self, draw: &Cell<Draw>) {
+        if draw.replace(Draw::Passed) == Draw::Taken {
+            self.tracer.give_back();
+        }
+    }
+
     pub(super) fn begin(&self) -> Begun {
         self.tracer.begin()
     }

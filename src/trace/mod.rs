@@ -131,6 +131,11 @@ impl Tracer {
         has_place.then_some(chosen)
     }
 
+    /// Takes back that a request was chosen by draw: it is drawn again.
+    pub(crate) fn give_back(&self) {
+        self.0.shared.give_place_back(self.monotonic());
+    }
+
     /// Queues the span of an answered request, if it is sampled. `drawn` is what a short way that has
     /// left it has decided.
     pub(crate) fn end(

@@ -49,6 +49,16 @@ impl Shared {
         taken.is_ok()
     }
 
+    /// Gives a place back that was taken in the second of `now`, or before.
+    pub(super) fn give_place_back(&self, now: Duration) {
+        let second = now.as_secs() & u64::from(u32::MAX);
+        let less = |window: u64| {
+            (window >> 32 == second && window & u64::from(u32::MAX) > 0).then(|| window - 1)
+        };
+        // In another second the place is of no use to anyone.
+        let _ = self.window.try_update(Relaxed, Relaxed, less);
+    }
+
     /// Whether the second of `now` has a place.
     pub(super) fn has_place(&self, now: Duration) -> bool {
         self.with_one(self.window.load(Relaxed), now).is_some()

@@ -246,11 +246,16 @@ fn p8_a_second_has_at_most_so_many_spans() {
     let chosen = || (0..10).filter(|_| tracer.chooses(b"", false, || 0).is_some()).count();
     assert_eq!([chosen(), chosen()], [3, 0]);
     assert_eq!(dropped(&tracer, "limit"), 17);
+    // What is drawn again gives its place back, but not into another second.
+    tracer.give_back();
+    assert_eq!([chosen(), chosen()], [1, 0]);
+    assert_eq!(dropped(&tracer, "limit"), 36);
     clock.advance(1000);
+    tracer.give_back();
     for _ in 0..10 {
         tracer.end(span(None), false, Draw::Undecided, || 0);
     }
-    assert_eq!(dropped(&tracer, "limit"), 24);
+    assert_eq!(dropped(&tracer, "limit"), 43);
 }
 
 #[test]

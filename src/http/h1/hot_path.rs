@@ -180,7 +180,7 @@ fn with_body<const HITS_ONLY: bool, const TRACED: bool>(
 }
 
 /// Whether a request with this head is answered here: it is not sampled for a trace, and its host is
-/// accepted. What is not accepted is refused by the service.
+/// accepted. The service refuses the other hosts.
 #[inline]
 fn is_for_us<const TRACED: bool>(
     worker: &Worker,
@@ -253,9 +253,11 @@ impl Turn<'_> {
         gather::<TRACED>(group, unread, key, (self.worker, self.state));
         let answered = self.answer::<HITS_ONLY>(group, output);
         let is_whole = answered == group.len() || output.len() >= OUTPUT_LEN_MAX;
-        if TRACED && !is_whole {
-            // The next request was passed over, and what was chosen behind it waits.
-            self.state.http1.draw.set(Draw::Passed);
+        if TRACED
+            && !is_whole
+            && let Some(traced) = &self.worker.service.traced
+        {
+            traced.pass(&self.state.http1.draw);
         }
         let together = &self.state.client.together;
         together.set(together.get().after(is_whole));
