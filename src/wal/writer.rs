@@ -24,7 +24,7 @@ pub const BODY_LEN_MAX: usize = FRAME_LEN_MAX as usize - FRAME_OVERHEAD_MAX;
 /// release when the disk is full, and one for the seal.
 pub(super) const SECTORS_KEPT: u64 = 2;
 
-/// The log, open for writing. One thread owns it.
+/// The log, open for writing. One thread at a time uses it.
 pub struct Wal {
     pub(super) ring: Ring,
     /// The current segment's file.
@@ -159,6 +159,11 @@ impl Wal {
         self.write_records(log_time_ms, body)?;
         self.ring.prepare_ahead(self.offset, self.durable);
         Ok(Appended { end_lsn: self.head(), seq: self.current_seq() })
+    }
+
+    /// Whether a frame of usual length can be appended without a wait for the next segment.
+    pub fn appends_at_once(&self) -> bool {
+        self.ring.has_next() || self.fits(self.max_body_len() / 4, SECTORS_KEPT)
     }
 
     /// Whether the next frame has records of puts or deadlines; later segments are then made for such.
@@ -332,6 +337,13 @@ impl Wal {
         match written {
             Ok(()) => {}
             Err(NotDurable::Written(error)) if is_no_space(&error) => {
+                if is_durable {
+                    // The sync half may have found no space: all of the frame is in the file then, and
+                    // a restart would find it, although it is refused. If even this finds no space, none
+                    // of the frame is there.
+                    let len = bytes.len().min(SECTOR_LEN as usize);
+                    let _ = self.file.write_at(&[0; SECTOR_LEN as usize][..len], place);
+                }
                 return Err(AppendError::NoSpace(error));
             }
             Err(NotDurable::Written(error)) => return Err(self.fail("write", &error).into()),

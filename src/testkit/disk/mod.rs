@@ -59,6 +59,7 @@ struct Inner {
     /// Whether even names cannot be changed, because some file systems need space for that.
     full_names: bool,
     failing_writes: bool,
+    at_sync: Option<Box<dyn Fn() + Send>>,
     nonces: Arc<Mutex<Nonces>>,
 }
 
@@ -154,6 +155,11 @@ impl Memory {
     /// Sets whether every write fails.
     pub fn set_failing_writes(&self, failing: bool) {
         self.lock().failing_writes = failing;
+    }
+
+    /// Sets what happens at every sync of a file.
+    pub fn at_each_sync(&self, happens: impl Fn() + Send + 'static) {
+        self.lock().at_sync = Some(Box::new(happens));
     }
 
     /// A new disk with the data that survives a crash.

@@ -82,6 +82,9 @@ struct MemoryFile {
 impl MemoryFile {
     fn sync_as(&self, sync: impl FnOnce(&mut Node)) -> Result<(), Fault> {
         let mut inner = self.disk.lock();
+        if let Some(happens) = &inner.at_sync {
+            happens();
+        }
         let struck = inner.call(Call::Sync);
         let loses_all = struck.is_none() && inner.failing_syncs;
         let fault = struck.or(loses_all.then_some(Fault::FailedSync));
@@ -149,7 +152,7 @@ impl File for MemoryFile {
         self.write_at(bytes, offset).map_err(NotDurable::Written)?;
         let from = offset as usize;
         let synced = self.sync_as(|node| node.sync_range(from..from + bytes.len()));
-        // It was one call: where there is no space it may be repeated.
+        // A real disk does both in one call. If that finds no space, the log repeats it.
         synced.map_err(|fault| match fault {
             Fault::NoSpace => NotDurable::Written(fault.error()),
             _ => NotDurable::Synced(fault.error()),

@@ -16,13 +16,14 @@ fn fill_until(wal: &mut Wal, seq: u64) {
 fn p1_a_durable_frame_makes_those_before_it_durable_too() {
     let disk = Memory::new();
     let mut wal = create(&disk);
-    append(&mut wal, 1, b"first");
+    // Longer than a page, which a write of the second would make durable with it.
+    append(&mut wal, 1, &[1; 5_000]);
     for body in [&b"second"[..], b"third", b"fourth"] {
         wal.append_durably(2, &frame(body)).unwrap();
         assert_eq!(wal.durable(), wal.head());
         let (seen, torn_bytes) = recover(&disk.crash(Keep::Synced)).unwrap();
         assert_eq!(seen.last(), Some(&(2, body.to_vec())));
-        assert_eq!((seen[0].clone(), torn_bytes), ((1, b"first".to_vec()), 0));
+        assert_eq!((seen[0].clone(), torn_bytes), ((1, vec![1; 5_000]), 0));
     }
     assert_eq!(wal.counters().syncs, 3);
 }
@@ -118,6 +119,27 @@ fn full_disk_refuses_and_writes_come_back_with_space() {
     wal.append(2, &refused).unwrap();
     wal.sync().unwrap();
     let expected = vec![(1, b"before".to_vec()), (2, vec![9; 400])];
+    assert_eq!(recover(&disk.crash(Keep::Synced)).unwrap(), (expected, 0));
+}
+
+#[test]
+fn p6_a_frame_whose_sync_finds_no_space_is_refused_and_is_not_found_after_a_restart() {
+    let disk = Memory::new();
+    let mut wal = create(&disk);
+    wal.append_durably(1, &frame(b"before")).unwrap();
+    for body in [vec![9; 400], vec![9; 9], vec![9; 4_000]] {
+        let asked = disk.asked();
+        disk.plan(Planned { fault: Fault::NoSpace, at: asked + 1, is_lasting: false });
+        let error = wal.append_durably(2, &frame(&body)).unwrap_err();
+        assert!(matches!(error, AppendError::NoSpace(_)), "{error}");
+        assert_eq!(disk.history()[asked as usize..], [Call::Write, Call::Sync, Call::Write]);
+        let seen = recover(&disk.crash(Keep::Everything)).unwrap();
+        assert_eq!(seen.0, [(1, b"before".to_vec())], "{} bytes", body.len());
+    }
+    assert!(wal.failure().is_none());
+    disk.mend();
+    wal.append_durably(2, &frame(b"after")).unwrap();
+    let expected = vec![(1, b"before".to_vec()), (2, b"after".to_vec())];
     assert_eq!(recover(&disk.crash(Keep::Synced)).unwrap(), (expected, 0));
 }
 
