@@ -1,4 +1,5 @@
-//! The committer: the only thread that writes the log and changes the store.
+//! The committer: it alone writes the log and changes the store. One thread has it at a time, as a rule
+//! its own (`seat`).
 //!
 //! A turn takes all queued calls, encodes the operations that need the log as one frame, writes and
 //! syncs it, applies its records in order, and wakes the waiters. While a sync runs, the next batch
@@ -99,32 +100,41 @@ impl Committer {
                 self.begin_backup();
                 self.tend_now(false);
             }
-            Err(RecvTimeoutError::Timeout) => self.tend_now(!was_here),
+            Err(RecvTimeoutError::Timeout) => {
+                // A turn on another thread may have found the request.
+                self.begin_backup();
+                self.tend_now(!was_here);
+            }
             Ok(Job::Close) | Err(RecvTimeoutError::Disconnected) => return None,
         }
         Some(self.maintenance.patience(&self.sequencer))
     }
 
     /// Whether a caller may take a turn on its own thread. With a log only if that makes all durable: the
-    /// committer's thread, which may be asleep, would not know that a sync is due.
+    /// committer's thread, which may be asleep, would not know that a sync is due. And only if that is
+    /// soon: after a fast sync, and not when a new segment may have to be made first.
     pub(super) fn may_turn_here(&self, here: Here) -> bool {
-        let is_fast = self.sequencer.shared.config.sync == SyncMode::Always
-            && self.sequencer.sync_took <= FAST_SYNC_MAX;
+        let Sequencer { shared, sync_took, log, .. } = &self.sequencer;
+        let is_fast = |log: &LocalLog| {
+            shared.config.sync == SyncMode::Always
+                && *sync_took <= FAST_SYNC_MAX
+                && log.wal.appends_at_once()
+        };
         match here {
             Here::Never => false,
-            Here::WithoutWait => self.sequencer.log.is_none(),
-            Here::WithWait => self.sequencer.log.is_none() || is_fast,
+            Here::WithoutWait => log.is_none(),
+            Here::WithWait => log.as_ref().is_none_or(is_fast),
         }
     }
 
-    /// A turn of a caller on its own thread, with the maintenance that is due after it.
+    /// A turn of a caller on its own thread. The caller does not wait for a backup to begin or for
+    /// maintenance: the committer's thread wakes for both within [`REST_MS`](super::maintenance::REST_MS).
     pub(super) fn turn_here(&mut self, ops: Vec<Op>) -> Outcomes {
         let (pending, reply) = Pending::new();
         self.is_here = true;
+        // Nothing is queued to close it: the caller keeps the engine from closing.
         self.turn(Call { ops, reply, is_together: false });
         (self.is_here, self.was_here) = (false, true);
-        self.begin_backup();
-        self.tend(false);
         pending.wait()
     }
 

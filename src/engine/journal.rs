@@ -95,9 +95,7 @@ impl LocalLog {
         self.wants_mark = false;
         Ok(())
     }
-}
 
-impl LocalLog {
     fn note_appended(
         &mut self,
         appended: Result<Appended, AppendError>,

@@ -14,7 +14,7 @@ use super::journal::LocalLog;
 use super::sequencer::Sequencer;
 
 /// Maximum wait of the committer, and the interval of maintenance that is not urgent.
-const REST_MS: u64 = 64;
+pub(super) const REST_MS: u64 = 64;
 /// Maximum lag of the log's time behind expired deadlines: half of the promised time.
 const MARK_AFTER_MS: u64 = 500;
 /// Segments by which the log may exceed its limit without a warning. One or two are usual, because

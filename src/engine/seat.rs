@@ -4,6 +4,7 @@
 //! that takes longer than a sync of a fast disk. So a thread that would only wait for its call may take
 //! the seat for one turn, if nobody has it and nothing is queued.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError, TryLockError};
 
 use super::committer::Committer;
@@ -12,26 +13,37 @@ use super::mailbox::Outcomes;
 use super::op::Op;
 
 /// The committer, for one thread at a time.
-pub(super) struct Seat(Mutex<Option<Committer>>);
+pub(super) struct Seat {
+    committer: Mutex<Option<Committer>>,
+    /// Whether the committer's own thread waits for the seat. The lock is not fair: threads that take
+    /// turn after turn could keep it from that thread, and from the calls that are queued for it (P8).
+    pub(super) is_wanted: AtomicBool,
+}
 
 impl Seat {
     pub(super) fn new(committer: Committer) -> Self {
-        Self(Mutex::new(Some(committer)))
+        Self { committer: Mutex::new(Some(committer)), is_wanted: AtomicBool::new(false) }
     }
 
-    /// Does `work` when the seat is free. `None` if the committer has panicked before.
+    /// Does `work` when the seat is free, before any other thread. `None` if the committer has panicked
+    /// before.
     pub(super) fn take<R>(&self, work: impl FnOnce(&mut Committer) -> R) -> Option<R> {
-        let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_wanted.store(true, Ordering::Relaxed);
+        let mut guard = self.committer.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_wanted.store(false, Ordering::Relaxed);
         Held(&mut guard).0.as_mut().map(work)
     }
 
     /// Performs operations on this thread.
     ///
     /// # Errors
-    /// Somebody has the seat, or this thread would wait for a disk for longer than it may: the operations
+    /// Another thread has the seat or waits for it, or this thread would wait for a disk for longer than it may: the operations
     /// are given back.
     pub(super) fn try_turn(&self, ops: Vec<Op>, here: Here) -> Result<Outcomes, Vec<Op>> {
-        let mut guard = match self.0.try_lock() {
+        if self.is_wanted.load(Ordering::Relaxed) {
+            return Err(ops);
+        }
+        let mut guard = match self.committer.try_lock() {
             Ok(guard) => guard,
             Err(TryLockError::WouldBlock | TryLockError::Poisoned(_)) => return Err(ops),
         };
@@ -43,8 +55,8 @@ impl Seat {
     }
 }
 
-/// The committer in the hands of this thread. If the thread panics the committer is dropped, and so
-/// every caller is told.
+/// The committer while this thread has it. If the thread panics, the committer is dropped. Its queue and
+/// its replies end with it, so every caller gets an error.
 struct Held<'a>(&'a mut Option<Committer>);
 
 impl Drop for Held<'_> {

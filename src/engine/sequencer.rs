@@ -38,7 +38,7 @@ pub(super) struct Sequencer<T = ClockWatch, J = LocalLog> {
     pub(super) log: Option<J>,
     /// Monotonic time of the last sync.
     pub(super) synced_at: Duration,
-    /// How long that sync took.
+    /// How long that sync took, with the write that was one call with it; the maximum before the first.
     pub(super) sync_took: Duration,
     pub(super) frame: Frame,
     pub(super) batch: Batch,
@@ -90,7 +90,7 @@ impl<T: Timekeeper, J: Journal> Sequencer<T, J> {
             accounting,
             log,
             synced_at,
-            sync_took: Duration::ZERO,
+            sync_took: Duration::MAX,
             frame,
             batch: Batch::default(),
             quotas: Arc::default(),
@@ -292,7 +292,9 @@ impl<T: Timekeeper, J: Journal> Sequencer<T, J> {
         let began = shared.time.monotonic();
         let appended = if shared.config.sync == SyncMode::Always {
             let appended = log.append_durably(log_time, buffer);
-            (self.synced_at, self.sync_took) = sync_ended(shared, began);
+            if appended.is_ok() {
+                (self.synced_at, self.sync_took) = sync_ended(shared, began);
+            }
             appended
         } else {
             log.append(log_time, buffer)

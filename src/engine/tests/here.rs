@@ -2,10 +2,12 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use super::*;
 use crate::engine::job::Here;
+use crate::engine::mailbox::Pending;
 
 type Called = Result<Outcome, Rejected>;
 
@@ -23,7 +25,14 @@ fn call(engine: &Engine, op: Op, here: Here) -> Option<Called> {
 
 /// The same until the committer's thread is at rest; returns the number of the token too.
 fn call_here(engine: &Engine, first: u64) -> (u64, Called) {
-    let issued = |id| Some((id, call(engine, issue(id, b"1", 90_000), Here::WithWait)?));
+    let issued = |id| {
+        let called = call(engine, issue(id, b"1", 90_000), Here::WithWait);
+        if called.is_none() {
+            // The committer's thread has done it before it does this one.
+            let _ = engine.submit(vec![issue(id, b"1", 90_000)]).map(Pending::wait);
+        }
+        Some((id, called?))
+    };
     (first..first + 1_000_000).find_map(issued).expect("it is at rest at some time")
 }
 
@@ -68,6 +77,7 @@ fn no_thread_waits_for_a_disk_unless_it_may() {
 fn p6_a_sync_that_fails_on_this_thread_is_told_to_all() {
     let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
     let engine = open(&disk, &clock, config(64 << 10));
+    call_here(&engine, 1 << 30).1.unwrap();
     disk.set_failing_syncs(true);
     assert_eq!(call_here(&engine, 0).1, Ok(Outcome::ReadOnly));
     disk.set_failing_syncs(false);
@@ -85,4 +95,61 @@ fn p1_every_caller_is_told_when_the_committer_has_panicked_elsewhere() {
     assert_eq!(engine.submit(vec![issue(1, b"1", 90_000)]).unwrap().wait(), Err(Rejected::Closed));
     assert!(engine.readiness().is_err());
     assert!(engine.close().is_err());
+}
+
+#[test]
+fn p8_a_thread_that_commits_for_itself_does_not_overtake_the_one_that_waits_for_the_seat() {
+    let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
+    let engine = open(&disk, &clock, config(64 << 10));
+    let seat = engine.committer.seat.clone().unwrap();
+    let (leave, left) = std::sync::mpsc::channel::<()>();
+    let (entered, enters) = std::sync::mpsc::channel();
+    let holds = seat.clone();
+    let holder = std::thread::spawn(move || {
+        holds.take(|_| {
+            entered.send(()).unwrap();
+            left.recv().unwrap();
+        })
+    });
+    enters.recv().unwrap();
+    seat.is_wanted.store(false, Ordering::Relaxed);
+    let waits = seat.clone();
+    let waiter = std::thread::spawn(move || waits.take(|_| ()));
+    let is_wanted = || seat.is_wanted.load(Ordering::Relaxed);
+    let mut looks = (0..30_000).map(|_| std::thread::sleep(Duration::from_millis(1)));
+    while !is_wanted() {
+        looks.next().expect("the thread that waits says that it wants the seat");
+    }
+    leave.send(()).unwrap();
+    assert_eq!((holder.join().unwrap(), waiter.join().unwrap()), (Some(()), Some(())));
+    // The seat is free and wanted, as in the moment before the thread that waits for it has it.
+    for id in 0..1_000 {
+        seat.is_wanted.store(true, Ordering::Relaxed);
+        assert_eq!(call(&engine, issue(id, b"1", 90_000), Here::WithWait), None);
+    }
+    assert!(call_here(&engine, 1 << 40).1.is_ok());
+}
+
+#[test]
+fn no_thread_waits_for_a_disk_that_is_slow() {
+    let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
+    let sync_ms = Arc::new(AtomicU64::new(1));
+    disk.at_each_sync({
+        let (clock, sync_ms) = (Arc::clone(&clock), Arc::clone(&sync_ms));
+        move || clock.advance(sync_ms.load(Ordering::Relaxed))
+    });
+    let engine = open(&disk, &clock, config(64 << 10));
+    for id in 0..100 {
+        assert_eq!(call(&engine, issue(id, b"1", 90_000), Here::WithWait), None, "{id}");
+        engine.submit(vec![issue(id, b"1", 90_000)]).unwrap().wait().unwrap();
+    }
+    sync_ms.store(0, Ordering::Relaxed);
+    assert!(call_here(&engine, 1 << 40).1.is_ok());
+    // The first that is slow is waited for, and no other.
+    sync_ms.store(1, Ordering::Relaxed);
+    let (first, outcome) = call_here(&engine, 1 << 50);
+    outcome.unwrap();
+    for id in first + 1..first + 100 {
+        assert_eq!(call(&engine, issue(id, b"1", 90_000), Here::WithWait), None, "{id}");
+    }
 }
