@@ -37,8 +37,8 @@ impl Seat {
     /// Performs operations on this thread.
     ///
     /// # Errors
-    /// Another thread has the seat or waits for it, or this thread would wait for a disk for longer than it may: the operations
-    /// are given back.
+    /// Another thread has the seat or waits for it, or this thread would wait for a disk for longer than
+    /// it may: the operations are given back.
     pub(super) fn try_turn(&self, ops: Vec<Op>, here: Here) -> Result<Outcomes, Vec<Op>> {
         if self.is_wanted.load(Ordering::Relaxed) {
             return Err(ops);

@@ -40,6 +40,7 @@ mod report;
 mod ring;
 pub mod segment;
 mod shelf;
+mod state;
 pub mod storage;
 mod sweep;
 pub mod table;

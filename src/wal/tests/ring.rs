@@ -129,7 +129,7 @@ fn p6_a_frame_whose_sync_finds_no_space_is_refused_and_is_not_found_after_a_rest
     wal.append_durably(1, &frame(b"before")).unwrap();
     for body in [vec![9; 400], vec![9; 9], vec![9; 4_000]] {
         let asked = disk.asked();
-        disk.plan(Planned { fault: Fault::NoSpace, at: asked + 1, is_lasting: false });
+        disk.plan(Planned { fault: Fault::NoSpace, at: asked + 2, is_lasting: false });
         let error = wal.append_durably(2, &frame(&body)).unwrap_err();
         assert!(matches!(error, AppendError::NoSpace(_)), "{error}");
         assert_eq!(disk.history()[asked as usize..], [Call::Write, Call::Sync, Call::Write]);

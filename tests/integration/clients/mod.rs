@@ -16,7 +16,8 @@ use crate::volume::volume;
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const JETON: &str = env!("CARGO_BIN_EXE_jeton");
 
-/// What `clients/prepare` has installed; where it installs nothing, the check is not run. A client that does not compile fails the test.
+/// What `clients/prepare` has installed; where it installs nothing, the check is not run. A client that does
+/// not compile fails the test.
 fn prepared(check: &str, what: &str) -> Option<String> {
     prepared_by(&format!("{ROOT}/clients/prepare"), check, what)
 }
