@@ -74,7 +74,8 @@ impl Shared {
             self.start(&key, departing);
         }
         let mut outcomes: Vec<Option<Outcome>> = items.iter().map(|_| None).collect();
-        // All of them before an error is returned: a caller that leaves would end what is still asked.
+        // Every item has joined by now. If the deadline ends this call, so do the items that only it
+        // waits for.
         for (place, waiting) in places.into_iter().zip(&mut waiting) {
             outcomes[place] = Some(outcome(waiting, ends_at).await?);
         }

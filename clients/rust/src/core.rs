@@ -30,7 +30,7 @@ pub(crate) fn now() -> Instant {
 
 /// A random number, not for secrets: without a system call, which costs more than the rest of a resolve.
 pub(crate) fn random() -> u64 {
-    // Its keys are random for each thread, and others each time.
+    // Each thread draws random keys once, and every `RandomState` that it makes has other ones.
     RandomState::new().build_hasher().finish()
 }
 
@@ -58,7 +58,7 @@ impl Core {
             Some(file) => Some(read_key(file)?),
         };
         let count = config.origins.len();
-        // Below the number of URLs, which is a `usize`.
+        // The remainder is less than the number of URLs, so it fits in a `usize`.
         let first = usize::try_from(random() % count as u64).unwrap_or_default();
         let config = Arc::new(config);
         Ok(Self {

@@ -175,8 +175,8 @@ impl Lane {
 }
 
 impl Lanes {
-    /// Lets a caller join a lane. Returns what came of it, and the batches that go now: they have items of
-    /// this caller alone, because what gathers waits for four that are out.
+    /// Lets a caller join a lane. Returns what `join` returned, and the batches to be sent now. These have
+    /// items of this caller alone: a batch gathers items of others only while four are under way.
     pub(crate) fn join<W>(
         &self,
         key: &LaneKey,

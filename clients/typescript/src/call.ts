@@ -18,7 +18,7 @@ import { type Answer, failure, now, type TryEnd } from "./http.js";
 import type { Text } from "./json.js";
 import { Nodes, PROBES } from "./nodes.js";
 import { type Operation, readAnswer } from "./ops.js";
-import { sleep, type Stop } from "./stop.js";
+import { sleep, Stop } from "./stop.js";
 
 const RETRIES_MAX = 2;
 const RETRIED = new Set([408, 429, 502, 503, 504]);
@@ -303,7 +303,14 @@ class Call<T> {
   async #hasNewKey(error: JetonError, askedWith: string | undefined): Promise<boolean> {
     if (!(error instanceof AnswerError) || error.status !== 401 || this.#hasReadKey) return false;
     this.#hasReadKey = true;
-    return await this.#core.keys.readAgain(askedWith);
+    // For as long as the call lasts: a file on a mount that hangs is never read.
+    const { keys } = this.#core;
+    const over = new Stop();
+    const forget = this.#options.stop.on(() => over.stop(undefined));
+    const read = keys.readAgain(askedWith).finally(() => over.stop(undefined));
+    await Promise.race([read, sleep(Math.max(0, this.#leftMs()), over)]);
+    forget();
+    return keys.key !== askedWith;
   }
 
   /** Milliseconds until the next try; undefined if there is none. */

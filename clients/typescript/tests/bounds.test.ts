@@ -1,12 +1,16 @@
 // What a client holds in memory has an end: answers, and calls that have ended.
 
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 
 import { AnswerTooLarge, Client, type ClientOptions } from "jeton-client";
-import { fake, json, ones, settled, TOKEN, token } from "./support.js";
+import { fake, json, ones, problem, settled, TOKEN, token } from "./support.js";
 
 function client(fetch: ReturnType<typeof fake>["fetch"], options: ClientOptions = {}): Client {
   return new Client("http://a.example", { fetch, ...options });
@@ -44,6 +48,24 @@ test("p8 a length beside Transfer-Encoding or Content-Encoding bounds nothing", 
     await settled();
     assert.ok(left > 800, `${name}: ${1000 - left} kB were taken`);
   }
+});
+
+test("p8 a key file that cannot be read for ever lasts no longer than the call", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "jeton-"));
+  const keyFile = join(folder, "key");
+  writeFileSync(keyFile, "old");
+  const { fetch, sent } = fake(() => problem(401));
+  const jeton = client(fetch, { keyFile, deadlineMs: 300 });
+  rmSync(keyFile);
+  execFileSync("mkfifo", [keyFile]);
+  const late = setTimeout(() => writeFileSync(keyFile, "new"), 20_000);
+  await assert.rejects(jeton.status([TOKEN]), { status: 401 });
+  assert.equal(sent.length, 1);
+  clearTimeout(late);
+  // Lets the reader go.
+  writeFileSync(keyFile, "old");
+  await settled();
+  rmSync(folder, { recursive: true });
 });
 
 test("p8 a call that has ended is not kept behind one that waits", async () => {
