@@ -14,6 +14,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -42,6 +43,7 @@ from jeton_client import (
     PreconditionFailed,
     WrongEventLoop,
     WrongProcess,
+    _sync_transport,
 )  # fmt: skip
 from jeton_client._http import HttpAnswer, HttpRequest
 
@@ -212,6 +214,64 @@ def test_p2_a_call_that_waits_for_its_next_try_ends_when_the_client_is_closed() 
             await asyncio.wait_for(call, 20)
 
     asyncio.run(run())
+
+
+def test_p8_a_key_file_that_is_never_read_ends_with_the_call_and_holds_up_no_other(tmp_path: Path) -> None:
+    key_file = tmp_path / "key"
+    key_file.write_text("old")
+    server = Answering(lambda _request: b"HTTP/1.1 401 x\r\nContent-Length: 0\r\n\r\n")
+
+    async def run() -> None:
+        client = AsyncClient(server.url, key_file=key_file, deadline=0.5)
+        key_file.unlink()
+        os.mkfifo(key_file)
+        call = asyncio.create_task(client.status(["A" * 32]))
+        # The loop goes on, and ten calls have one reader.
+        others = [asyncio.create_task(client.status(["A" * 32])) for _ in range(10)]
+        await asyncio.sleep(0.1)
+        assert threading.active_count() <= before + 13
+        for one in (call, *others):
+            with pytest.raises(GatewayError):
+                await one
+        await client.close()
+
+    before = threading.active_count()
+    begun = time.monotonic()
+    asyncio.run(run())
+    # Lets the reader go.
+    key_file.write_text("old")
+    key_file.unlink()
+    key_file.write_text("old")
+    with Client(server.url, key_file=key_file, deadline=0.5) as client:
+        key_file.unlink()
+        os.mkfifo(key_file)
+        with pytest.raises(GatewayError):
+            client.status(["A" * 32])
+    assert time.monotonic() - begun < 10
+    key_file.write_text("old")
+
+
+def test_each_address_of_a_name_has_its_share_of_a_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Answering(lambda _request: b"HTTP/1.1 200 x\r\nContent-Length: 6\r\n\r\n[null]")
+    port = server.listener.getsockname()[1]
+    silent = socket.socket()
+    silent.bind(("127.0.0.2", port))
+    # A full backlog: nobody answers there.
+    silent.listen(0)
+    held = []
+    for _ in range(3):
+        filling = socket.socket()
+        filling.setblocking(False)
+        filling.connect_ex(("127.0.0.2", port))
+        held.append(filling)
+
+    def found(*_args: Any, **_named: Any) -> list[Any]:
+        kind = (socket.AF_INET, socket.SOCK_STREAM, 6, "")
+        return [(*kind, ("127.0.0.2", port)), (*kind, ("127.0.0.1", port))]
+
+    with Client(f"http://shop.example:{port}", deadline=2, try_timeout=1) as client:
+        monkeypatch.setattr(_sync_transport, "_addresses", found)
+        assert client.resolve_many(["A" * 32]) == [None]
 
 
 class Answering:

@@ -105,12 +105,13 @@ impl Call<'_> {
         }
     }
 
-    /// Reads the key file again, for as long as the call lasts.
+    /// Reads the key file again, for as long as the call lasts. True for a closed client too: the next try
+    /// says so.
     async fn finds_new_key(&self, refused: u64) -> bool {
         tokio::select! {
             is_new = self.core.has_new_key(refused) => is_new,
             () = sleep_until(self.ends_at) => false,
-            () = self.core.pool.when_closed() => false,
+            () = self.core.pool.when_closed() => true,
         }
     }
 

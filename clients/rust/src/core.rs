@@ -48,6 +48,8 @@ pub(crate) struct Core {
     pub(crate) nodes: Nodes,
     budget: Mutex<u32>,
     key: Mutex<Key>,
+    /// Held while the key file is read: once for all calls that ask meanwhile.
+    reading: Arc<tokio::sync::Mutex<()>>,
     position: Mutex<Option<((u64, u64), String)>>,
 }
 
@@ -67,6 +69,7 @@ impl Core {
             nodes: Nodes::new(count, first),
             budget: Mutex::new(BUDGET_FIRST),
             key: Mutex::new(Key { version: 0, header }),
+            reading: Arc::default(),
             position: Mutex::new(None),
         })
     }
@@ -81,10 +84,12 @@ impl Core {
 
     /// After a 401 for the key of version `refused`: whether there is another one now.
     pub(crate) async fn has_new_key(&self, refused: u64) -> bool {
-        if let Some(file) = self.config.key_file.clone()
-            && self.key_version() == refused
-        {
-            let read = tokio::task::spawn_blocking(move || read_key(&file)).await;
+        let Some(file) = self.config.key_file.clone() else { return false };
+        let is_reading = self.reading.clone().lock_owned().await;
+        if self.key_version() == refused {
+            // The read goes on if the call ends.
+            let read = move || (read_key(&file), is_reading).0;
+            let read = tokio::task::spawn_blocking(read).await;
             let mut key = lock(&self.key);
             // Unreadable: somebody is about to write it. The old key was refused, and that is the error.
             if let Ok(Ok(read)) = read

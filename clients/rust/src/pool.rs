@@ -257,8 +257,8 @@ async fn connect(name: &str, ends_at: Instant) -> io::Result<TcpStream> {
     let addresses: Vec<_> = lookup_host(name).await?.collect();
     let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for (at, address) in addresses.iter().enumerate() {
-        let others = u32::try_from(addresses.len() - at).unwrap_or(u32::MAX);
-        let share = ends_at.saturating_duration_since(now()) / others;
+        let left = u32::try_from(addresses.len() - at).unwrap_or(u32::MAX);
+        let share = ends_at.saturating_duration_since(now()) / left;
         failed = match timeout_at(now() + share, TcpStream::connect(address)).await {
             Ok(Ok(socket)) => return Ok(socket),
             Ok(Err(error)) => error,

@@ -53,6 +53,8 @@ class Keys {
   readonly #file: string | URL | undefined;
   #key: string | undefined;
 
+  #reading: Promise<void> | undefined;
+
   constructor(config: Config) {
     this.#file = config.keyFile;
     this.#key = this.#file === undefined ? config.key : readKeyFile(this.#file);
@@ -62,17 +64,19 @@ class Keys {
     return this.#key;
   }
 
-  /** After a 401 for the key `refused`: whether there is another one now. */
-  async readAgain(refused: string | undefined): Promise<boolean> {
-    if (this.#file !== undefined && this.#key === refused) {
-      try {
-        this.#key = await readKeyFileAgain(this.#file);
-      } catch {
-        // Somebody is about to write it: the old key was refused, and that is the error.
-        return false;
-      }
+  /** After a 401 for the key `refused`: reads the file again, once for all calls that ask meanwhile. */
+  readAgain(refused: string | undefined): Promise<void> {
+    if (this.#file === undefined || this.#key !== refused) return Promise.resolve();
+    this.#reading ??= this.#read(this.#file).finally(() => (this.#reading = undefined));
+    return this.#reading;
+  }
+
+  async #read(file: string | URL): Promise<void> {
+    try {
+      this.#key = await readKeyFileAgain(file);
+    } catch {
+      // Somebody is about to write it: the old key was refused, and that is the error.
     }
-    return this.#key !== refused;
   }
 }
 
@@ -310,7 +314,8 @@ class Call<T> {
     const read = keys.readAgain(askedWith).finally(() => over.stop(undefined));
     await Promise.race([read, sleep(Math.max(0, this.#leftMs()), over)]);
     forget();
-    return keys.key !== askedWith;
+    // A call that was stopped meanwhile ends at its next try.
+    return keys.key !== askedWith || this.#options.stop.isStopped;
   }
 
   /** Milliseconds until the next try; undefined if there is none. */

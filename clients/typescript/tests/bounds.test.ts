@@ -3,9 +3,11 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 
@@ -59,8 +61,13 @@ test("p8 a key file that cannot be read for ever lasts no longer than the call",
   rmSync(keyFile);
   execFileSync("mkfifo", [keyFile]);
   const late = setTimeout(() => writeFileSync(keyFile, "new"), 20_000);
-  await assert.rejects(jeton.status([TOKEN]), { status: 401 });
-  assert.equal(sent.length, 1);
+  // One read for all of them: each takes a thread that the whole process shares.
+  const calls = Array.from({ length: 10 }, () => jeton.status([TOKEN]));
+  for (const call of await Promise.allSettled(calls)) {
+    assert.ok(call.status === "rejected" && (call.reason as { status?: unknown }).status === 401);
+  }
+  assert.equal(sent.length, 10);
+  await readFile(fileURLToPath(import.meta.url));
   clearTimeout(late);
   // Lets the reader go.
   writeFileSync(keyFile, "old");

@@ -1,10 +1,11 @@
 """One call with its tries, as a generator: it yields what to do and takes what came of it.
 
 The shells (`_async.py`, `_sync.py`) do the waiting. No code here waits, opens a connection or
-knows threads, but for the locks of what calls share."""
+knows threads, but for what calls share: locks, and the one that reads the key file again."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import secrets
@@ -12,6 +13,7 @@ import threading
 import time
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, NoReturn, TypeAlias, TypeVar
 
 from ._config import Config, read_key_file
@@ -44,6 +46,10 @@ BACKOFF_MAX: Final = 2.0
 BUDGET_FIRST: Final = 10.0
 BUDGET_PER_CALL: Final = 0.2
 BUDGET_MAX: Final = 1000.0
+
+KEY_LOOK_FIRST: Final = 0.001
+KEY_LOOK_MAX: Final = 0.05
+"""How often a call looks whether the key file was read."""
 
 POSITION_MAX: Final = 64
 """Characters of a position."""
@@ -112,20 +118,28 @@ class Keys:
     def __init__(self, config: Config) -> None:
         self._path = config.key_file
         self._key = config.key if self._path is None else read_key_file(self._path)
+        self._lock = threading.Lock()
+        self._reader: threading.Thread | None = None
 
     @property
     def key(self) -> str | None:
         return self._key
 
-    def read_again(self, refused: str | None) -> bool:
-        """After a 401 for the key `refused`: whether there is another one now."""
-        if self._path is not None and self._key == refused:
-            try:
-                self._key = read_key_file(self._path)
-            except InvalidArgument:
-                # Somebody is about to write it: the old key was refused, and that is the error.
-                return False
-        return self._key != refused
+    def read_again(self, refused: str | None) -> threading.Thread | None:
+        """After a 401 for the key `refused`: the thread that reads the file again, one for all calls.
+        None if there is no file, or another key already."""
+        with self._lock:
+            if self._path is None or self._key != refused:
+                return None
+            if self._reader is None or not self._reader.is_alive():
+                self._reader = threading.Thread(target=self._read, args=(self._path,), daemon=True)
+                self._reader.start()
+            return self._reader
+
+    def _read(self, path: Path) -> None:
+        # Unreadable: somebody is about to write it. The old key was refused, and that is the error.
+        with contextlib.suppress(InvalidArgument):
+            self._key = read_key_file(path)
 
 
 class Nodes:
@@ -274,7 +288,7 @@ class _Call:
                 if end.status < 300:
                     return self._success(end)
             error = self._error(end, is_own)
-            if self._has_new_key(error, asked_with):
+            if (yield from self._finds_new_key(error, asked_with)):
                 continue
             if _is_of_node(end, error):
                 self.core.nodes.leave(url)
@@ -384,12 +398,25 @@ class _Call:
             return NoConnection(f"no connection could be opened: {end.reason}")
         return NoAnswer(end.value)
 
-    def _has_new_key(self, error: JetonError, asked_with: str | None) -> bool:
-        """After a 401: whether the key file has another key. Once for each call."""
+    def _finds_new_key(
+        self, error: JetonError, asked_with: str | None
+    ) -> Generator[Sleep, TryEnd | None, bool]:
+        """After a 401: whether the key file has another key. Once for each call, and for as long as it
+        lasts: a file on a mount that hangs is never read."""
         if not isinstance(error, AnswerError) or error.status != 401 or self.has_read_key:
             return False
         self.has_read_key = True
-        return self.core.keys.read_again(asked_with)
+        keys = self.core.keys
+        reader = keys.read_again(asked_with)
+        wait = KEY_LOOK_FIRST
+        while reader is not None and reader.is_alive() and self.left() > 0:
+            begun = time.monotonic()
+            yield Sleep(wait)
+            if time.monotonic() - begun < wait / 2:
+                # Only the close of the client ends a wait early, and the next try raises its error.
+                return True
+            wait = min(2 * wait, KEY_LOOK_MAX)
+        return keys.key != asked_with
 
     def _wait(self, error: JetonError, end: TryEnd, retries: int) -> float | None:
         """Seconds until the next try; None if there is none."""

@@ -34,6 +34,13 @@ def _left(timeout: float | None) -> float | None:
     return left if timeout is None else min(left, timeout)
 
 
+def _addresses(host: str, port: int) -> list[Any]:
+    try:
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise httpcore2.ConnectError(str(error)) from error
+
+
 class _Stream(httpcore2.NetworkStream):
     def __init__(self, inner: httpcore2.NetworkStream, backend: _Backend) -> None:
         self._inner, self._backend = inner, backend
@@ -97,8 +104,19 @@ class _Backend(httpcore2.SyncBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.NetworkStream:
-        inner = super().connect_tcp(host, port, _left(timeout), local_address, socket_options)
-        return _Stream(inner, self)
+        # Each address of a name gets its share of the time: one that is silent does not take that of the
+        # others.
+        addresses = _addresses(host, port)
+        for place, (*_, address) in enumerate(addresses):
+            left = _left(timeout)
+            share = left if left is None else left / (len(addresses) - place)
+            try:
+                inner = super().connect_tcp(str(address[0]), port, share, local_address, socket_options)
+                return _Stream(inner, self)
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout):
+                if place == len(addresses) - 1:
+                    raise
+        raise httpcore2.ConnectError("the name has no address")
 
 
 class Transport(httpx2.HTTPTransport):
