@@ -16,7 +16,7 @@ use crate::wal::{Clean, Cleaner, Lsn, ReadError, Step};
 
 use super::clocks::Timekeeper;
 use super::config::SyncMode;
-use super::journal::Journal;
+use super::journal::{Journal, LocalLog};
 use super::sequencer::Sequencer;
 use super::state::{forget, must_be_relocated};
 
@@ -35,6 +35,9 @@ const REST_MS: u64 = 10_000;
 const RELEASES_PER_TURN: usize = 4;
 /// Wait before another attempt to write a release frame, after there was no space for it.
 const DECLARE_AGAIN_MS: u64 = 1_000;
+
+/// Interval in which the oldest segment is looked at where a caller writes on its own thread.
+const LOOK_AFTER_MS: u64 = 4;
 
 /// Interval of looks whether the current segment is so old that it is sealed.
 const SEAL_LOOK_MS: u64 = 1_000;
@@ -57,6 +60,8 @@ pub(super) struct Cleaning {
     seals_from: UnixMillis,
     /// Time of the next slice for a segment that is cleaned for its age.
     earns_from: UnixMillis,
+    /// Time of the last look at the oldest segment.
+    looked_at: UnixMillis,
 }
 
 /// The oldest segment, which is being cleaned.
@@ -159,10 +164,20 @@ impl Cleaning {
     /// depends on it any more.
     pub(super) fn clean<T: Timekeeper>(&mut self, sequencer: &mut Sequencer<T>, is_idle: bool) {
         self.catch_up(sequencer);
+        self.looked_at = sequencer.now();
         self.seal_aged(sequencer);
         self.clean_oldest(sequencer, is_idle);
         self.earn_aged(sequencer);
         self.declare_released(sequencer);
+    }
+
+    /// Whether a segment could be started or released, and was not looked at for a while.
+    pub(super) fn is_overdue(&self, log: &LocalLog, now: UnixMillis) -> bool {
+        now.since(self.looked_at) >= LOOK_AFTER_MS
+            && match &self.current {
+                Some(old) => old.relocated_until.is_some(),
+                None => log.wal.cleaning_due(now.0) != Clean::Nothing,
+            }
     }
 
     /// Seals the current segment if it is old: then it can be cleaned, also if little is written.

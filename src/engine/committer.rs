@@ -100,25 +100,23 @@ impl Committer {
                 self.begin_backup();
                 self.tend_now(false);
             }
-            Err(RecvTimeoutError::Timeout) => {
-                // A turn on another thread may have found the request.
-                self.begin_backup();
-                self.tend_now(!was_here);
-            }
+            Err(RecvTimeoutError::Timeout) => self.tend_now(!was_here),
             Ok(Job::Close) | Err(RecvTimeoutError::Disconnected) => return None,
         }
         Some(self.maintenance.patience(&self.sequencer))
     }
 
     /// Whether a caller may take a turn on its own thread. With a log only if that makes all durable: the
-    /// committer's thread, which may be asleep, would not know that a sync is due. And only if that is
-    /// soon: after a fast sync, and not when a new segment may have to be made first.
+    /// committer's thread, which may be asleep, would not know that a sync is due. And only if the sync is
+    /// likely to be short: the last one was, and the next segment need not be made first. Where the cleaner
+    /// waits for a step, this call brings the committer's thread to make it.
     pub(super) fn may_turn_here(&self, here: Here) -> bool {
         let Sequencer { shared, sync_took, log, .. } = &self.sequencer;
         let is_fast = |log: &LocalLog| {
             shared.config.sync == SyncMode::Always
                 && *sync_took <= FAST_SYNC_MAX
                 && log.wal.appends_at_once()
+                && !self.cleaning.is_overdue(log, self.sequencer.now())
         };
         match here {
             Here::Never => false,
@@ -127,12 +125,11 @@ impl Committer {
         }
     }
 
-    /// A turn of a caller on its own thread. The caller does not wait for a backup to begin or for
-    /// maintenance: the committer's thread wakes for both within [`REST_MS`](super::maintenance::REST_MS).
+    /// A turn of a caller on its own thread, for this call alone. The maintenance after it is left to the
+    /// committer's thread, which wakes for it within [`REST_MS`](super::maintenance::REST_MS).
     pub(super) fn turn_here(&mut self, ops: Vec<Op>) -> Outcomes {
         let (pending, reply) = Pending::new();
         self.is_here = true;
-        // Nothing is queued to close it: the caller keeps the engine from closing.
         self.turn(Call { ops, reply, is_together: false });
         (self.is_here, self.was_here) = (false, true);
         pending.wait()
@@ -181,12 +178,16 @@ impl Committer {
 
     /// The next queued job. If the queue is empty, it yields once to workers that are ready to run,
     /// so that their calls share this sync. If no thread is ready, the yield takes less than a
-    /// microsecond, so a single call does not wait.
+    /// microsecond, so a single call does not wait. None in a turn on a caller's thread: a backup and the
+    /// close are left to the committer's own.
     fn next_job(&self) -> Option<Job> {
+        if self.is_here {
+            return None;
+        }
         if let Ok(job) = self.jobs.try_recv() {
             return Some(job);
         }
-        if self.sequencer.log.is_some() && !self.is_here {
+        if self.sequencer.log.is_some() {
             std::thread::yield_now();
         }
         self.jobs.try_recv().ok()

@@ -300,7 +300,7 @@ impl Engine {
     /// the operations are given back.
     pub(super) fn commit_here(&self, ops: Vec<Op>, here: Here) -> Result<Outcomes, Vec<Op>> {
         let Some(seat) = &self.committer.seat else { return Err(ops) };
-        // Held for the whole turn, which would take `Close` off the queue if it could be queued meanwhile.
+        // Held for the whole turn: the engine does not close before the change has its outcome.
         let closing = self.committer.closing.read().unwrap_or_else(PoisonError::into_inner);
         if *closing || !self.committer.jobs.is_empty() {
             return Err(ops);

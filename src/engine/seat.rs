@@ -25,7 +25,7 @@ impl Seat {
         Self { committer: Mutex::new(Some(committer)), is_wanted: AtomicBool::new(false) }
     }
 
-    /// Does `work` when the seat is free, before any other thread. `None` if the committer has panicked
+    /// Does `work` when the seat is free, before threads that ask later. `None` if the committer has panicked
     /// before.
     pub(super) fn take<R>(&self, work: impl FnOnce(&mut Committer) -> R) -> Option<R> {
         self.is_wanted.store(true, Ordering::Relaxed);

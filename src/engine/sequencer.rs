@@ -38,7 +38,7 @@ pub(super) struct Sequencer<T = ClockWatch, J = LocalLog> {
     pub(super) log: Option<J>,
     /// Monotonic time of the last sync.
     pub(super) synced_at: Duration,
-    /// How long that sync took, with the write that was one call with it; the maximum before the first.
+    /// Duration of the last sync, with its write if both were one call; `Duration::MAX` before the first.
     pub(super) sync_took: Duration,
     pub(super) frame: Frame,
     pub(super) batch: Batch,
@@ -320,7 +320,9 @@ impl<T: Timekeeper, J: Journal> Sequencer<T, J> {
         let Some(log) = &mut self.log else { return Ok(()) };
         let began = self.shared.time.monotonic();
         let synced = log.sync();
-        (self.synced_at, self.sync_took) = sync_ended(&self.shared, began);
+        if synced.is_ok() {
+            (self.synced_at, self.sync_took) = sync_ended(&self.shared, began);
+        }
         synced.map_err(|failure| self.shared.health.fail(failure.to_string()))
     }
 

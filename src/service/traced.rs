@@ -24,8 +24,8 @@ impl Traced {
         self.tracer.chooses(headers, has_key, || self.draw())
     }
 
-    /// What is drawn for the next request of a connection when the one before it is left to the service.
-    /// It was passed over; what was chosen behind it is drawn again, so it gives its place back.
+    /// The next request of a connection goes to the service and counts as not sampled. One behind it that
+    /// was chosen already will be drawn again, so its place is freed.
     pub(crate) fn pass(&self, draw: &Cell<Draw>) {
         if draw.replace(Draw::Passed) == Draw::Taken {
             self.tracer.give_back();

@@ -131,7 +131,7 @@ impl Tracer {
         has_place.then_some(chosen)
     }
 
-    /// Takes back that a request was chosen by draw: it is drawn again.
+    /// Frees the place of a chosen request that will be drawn again.
     pub(crate) fn give_back(&self) {
         self.0.shared.give_place_back(self.monotonic());
     }

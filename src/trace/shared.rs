@@ -55,7 +55,7 @@ impl Shared {
         let less = |window: u64| {
             (window >> 32 == second && window & u64::from(u32::MAX) > 0).then(|| window - 1)
         };
-        // In another second the place is of no use to anyone.
+        // If the second has passed, nothing is to be freed.
         let _ = self.window.try_update(Relaxed, Relaxed, less);
     }
 

@@ -2,18 +2,18 @@
 //! segments. It knows nothing of tokens and entries.
 //!
 //! Reading order: [`storage`] (the interface to the disk), [`segment`] and [`frame`] (the format,
-//! byte by byte), [`key`] and [`cipher`] (encryption), `writer` and `ring` (writing), `prepare`
+//! byte by byte), [`key`] and [`cipher`] (encryption), `writer`, `state` and `ring` (writing), `prepare`
 //! (preparing segments), `sweep` (files that a crash left behind), [`table`] and `cleaning` (live
 //! bytes, and the release of segments), [`cleaner`], and [`reader`] with `headers`, `walk`, `checked`,
 //! [`pieces`] and [`tail`] (reading at a start).
 //!
-//! One thread writes: [`Wal::append`] adds a frame after the last one, [`Wal::sync`] makes it
+//! One thread at a time writes: [`Wal::append`] adds a frame after the last one, [`Wal::sync`] makes it
 //! durable. Invariants:
 //!
 //! - Only the current segment has bytes that are not durable: a segment is sealed and synced before
 //!   the next one gets its first frame.
-//! - A frame is written with a single write. If that fails because the disk is full, nothing has
-//!   changed, and the same position is written again later.
+//! - A frame is written with a single write. If that fails because the disk is full, its first bytes
+//!   are overwritten if they are in the file, and the same position is written again later.
 //! - After any other failed write, and after any failed sync, the log accepts no more frames,
 //!   permanently: [`Failure`]. A failed sync is never retried (P6).
 //! - Segments are released oldest first, and only when the entries relocated from them are durable

@@ -276,11 +276,8 @@ impl Wal {
             Ok(()) => {}
             Err(NotDurable::Written(error)) if is_no_space(&error) => {
                 if is_durable {
-                    // The sync half may have found no space: all of the frame is in the file then, and
-                    // a restart would find it, although it is refused. If even this finds no space, none
-                    // of the frame is there.
-                    let len = bytes.len().min(SECTOR_LEN as usize);
-                    let _ = self.file.write_at(&[0; SECTOR_LEN as usize][..len], place);
+                    let taken_back = take_back(&*self.file, bytes, place);
+                    taken_back.map_err(|error| self.fail("write", &error))?;
                 }
                 return Err(AppendError::NoSpace(error));
             }
@@ -347,4 +344,19 @@ impl Wal {
         };
         self.failed.get_or_insert(failure).clone()
     }
+}
+
+/// Makes sure that no restart finds a frame that is refused because there is no space. If the sync found
+/// that, all of the frame is in the file.
+///
+/// # Errors
+/// It is there and stays there.
+fn take_back(file: &dyn File, frame: &[u8], place: u64) -> std::io::Result<()> {
+    let head = &frame[..frame.len().min(SECTOR_LEN as usize)];
+    let Err(error) = file.write_at(&[0; SECTOR_LEN as usize][..head.len()], place) else {
+        return Ok(());
+    };
+    let mut found = vec![0; head.len()];
+    let is_there = file.read_at(&mut found, place).is_ok() && found == head;
+    if is_there { Err(error) } else { Ok(()) }
 }

@@ -153,3 +153,21 @@ fn no_thread_waits_for_a_disk_that_is_slow() {
         assert_eq!(call(&engine, issue(id, b"1", 90_000), Here::WithWait), None, "{id}");
     }
 }
+
+#[test]
+fn p7_the_log_of_a_caller_that_commits_for_itself_is_cleaned_while_it_writes() {
+    let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
+    let engine = open(&disk, &clock, config(16 << 10));
+    let mut here = 0;
+    for id in 0..4_000 {
+        let op = || issue(id, &[b'x'; 300], 500);
+        match call(&engine, op(), Here::WithWait) {
+            Some(outcome) => here += u64::from(outcome.is_ok()),
+            None => drop(engine.submit(vec![op()]).unwrap().wait().unwrap()),
+        }
+        clock.advance(5);
+        let files = disk.names().len();
+        assert!(files <= 20, "{files} files for 100 living tokens, {here} calls on this thread");
+    }
+    assert!(here > 400, "{here} of 4,000 calls");
+}

@@ -70,8 +70,10 @@ pub(in crate::http) struct Few(Mutex<Own>);
 #[derive(Debug, Default)]
 struct Own {
     namespaces: BTreeSet<Namespace>,
-    /// Whether namespaces have been told of: the counter of the others has begun.
+    /// Whether metrics have been reported before.
     has_told: bool,
+    /// Whether there have been others: their counter must not fall, nor end and begin again lower.
+    has_others: bool,
 }
 
 impl Few {
@@ -80,15 +82,15 @@ impl Few {
     pub(in crate::http) fn few(&self, mut all: Vec<Told<Namespace>>) -> Vec<Told> {
         all.sort_by_key(|one| std::cmp::Reverse(one.tokens));
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Own { namespaces: own, has_told } = &mut *held;
+        let Own { namespaces: own, has_told, has_others } = &mut *held;
         let is_first = !std::mem::replace(has_told, true);
         let known: BTreeSet<_> = all.iter().map(|one| &one.namespace).collect();
         own.retain(|namespace| known.contains(namespace));
         // What has been counted among the others stays there: their counter must not fall. And an
         // empty namespace takes no place that a larger one may need.
-        let has_others = all.len() > TOLD_MAX;
+        *has_others |= all.len() > TOLD_MAX;
         for one in &all {
-            let may = !has_others || (one.tokens > 0 && (is_first || one.refused == 0));
+            let may = !*has_others || (one.tokens > 0 && (is_first || one.refused == 0));
             if own.len() < TOLD_MAX && may {
                 own.insert(one.namespace.clone());
             }
@@ -145,6 +147,9 @@ mod tests {
         let after = few.few(namespaces[..150].to_vec());
         let others = after.last().unwrap();
         assert_eq!((after.len(), others.namespace.as_str(), others.refused), (1, OTHERS, 150));
+        // So few that each could have its own.
+        let after = few.few(namespaces[..50].to_vec());
+        assert_eq!((after.len(), after[0].namespace.as_str(), after[0].refused), (1, OTHERS, 50));
     }
 
     /// Prometheus takes a counter that falls for a restart.

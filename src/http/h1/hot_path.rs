@@ -180,7 +180,7 @@ fn with_body<const HITS_ONLY: bool, const TRACED: bool>(
 }
 
 /// Whether a request with this head is answered here: it is not sampled for a trace, and its host is
-/// accepted. The service refuses the other hosts.
+/// accepted. The service answers one for another host.
 #[inline]
 fn is_for_us<const TRACED: bool>(
     worker: &Worker,

@@ -310,8 +310,8 @@ impl File for DiskFile {
                     self.write_at(bytes, offset).map_err(NotDurable::Written)?;
                     return self.sync().map_err(NotDurable::Synced);
                 }
-                // Without space nothing is lost that was durable, and a repeated write writes all these
-                // bytes again. So it is no retry of a failed sync (P6), whose pages may count as clean.
+                // The log writes all these bytes again at the same place. That is no retry of a failed
+                // sync (P6), which would rely on pages that the system may have marked clean.
                 Err(error) => {
                     let error = io::Error::from(error);
                     let is_no_space = is_no_space(&error);
