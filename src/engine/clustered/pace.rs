@@ -2,22 +2,20 @@
 //!
 //! A message that was refused is not in the stream, and one whose connection has ended perhaps is: both
 //! are proposed again soon. One without an answer is likely to be there, and another copy of it would be
-//! stored for nothing. The second and the third attempt come soon where landing has been fast, because
-//! the first one is lost if the stream's leader has just changed, and the second one too if the change is
-//! still under way; later ones come after longer and longer waits.
+//! stored for nothing. The second attempt comes soon where
+//! landing has been fast, because an attempt is lost where the leader of the stream has just changed;
+//! later ones come after longer and longer waits.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Time of a landing on fast disks.
 pub(super) const LANDING_GOOD: Duration = Duration::from_millis(4);
-/// Attempts that are soon followed by another.
-const SOON_ATTEMPTS: u32 = 2;
-/// Minimum wait for the landing of such an attempt; it is also at least [`SOON_LANDINGS`] landings.
+/// Minimum wait for the landing of the first attempt; it is also at least [`SOON_LANDINGS`] landings.
 const SOON_MIN: Duration = Duration::from_millis(50);
 /// Landings are rarely longer than this many times their median.
 const SOON_LANDINGS: u32 = 8;
-/// Minimum wait for the landing of the attempt after those.
+/// Minimum wait for the landing of the second attempt.
 const AGAIN_AFTER_MIN: Duration = Duration::from_millis(250);
 /// Maximum wait before a message is proposed again.
 const AGAIN_AFTER_MAX: Duration = Duration::from_secs(2);
@@ -61,7 +59,7 @@ impl Pace {
     /// How long an attempt waits for its landing, after so many without an answer.
     pub(super) fn again_after(&self, unanswered: u32) -> Duration {
         let usual = (self.landing * 4).clamp(AGAIN_AFTER_MIN, AGAIN_AFTER_MAX);
-        match unanswered.checked_sub(SOON_ATTEMPTS) {
+        match unanswered.checked_sub(1) {
             None => (self.landing * SOON_LANDINGS).max(SOON_MIN).min(usual),
             Some(before) => {
                 let by_attempts = AGAIN_AFTER_MIN * 2_u32.saturating_pow(before);
@@ -85,16 +83,15 @@ mod tests {
     }
 
     #[test]
-    fn the_next_two_attempts_come_soon_where_landing_is_fast() {
+    fn the_second_attempt_comes_soon_where_landing_is_fast() {
         let mut pace = Pace::default();
-        let waits =
-            |pace: &Pace| [0, 1, 2, 3, 4, 40].map(|unanswered| pace.again_after(unanswered));
-        assert_eq!(waits(&pace), [50, 50, 250, 500, 1_000, 1_000].map(ms));
+        let waits = |pace: &Pace| [0, 1, 2, 3, 40].map(|unanswered| pace.again_after(unanswered));
+        assert_eq!(waits(&pace), [50, 250, 500, 1_000, 1_000].map(ms));
         for (landing, expected) in [
-            (10, [80, 80, 250, 500, 1_000, 1_000]),
-            (40, [250, 250, 250, 500, 1_000, 1_000]),
-            (400, [1_600, 1_600, 1_600, 1_600, 1_600, 1_600]),
-            (4_000, [2_000, 2_000, 2_000, 2_000, 2_000, 2_000]),
+            (10, [80, 250, 500, 1_000, 1_000]),
+            (40, [250, 250, 500, 1_000, 1_000]),
+            (400, [1_600, 1_600, 1_600, 1_600, 1_600]),
+            (4_000, [2_000, 2_000, 2_000, 2_000, 2_000]),
         ] {
             (0..LANDINGS).for_each(|_| pace.learn(ms(landing)));
             assert_eq!(waits(&pace), expected.map(ms), "{landing} ms");
