@@ -10,7 +10,9 @@
 //! | `places` | how many connections there may be |
 //! | `stop` | how the workers of a server are stopped |
 //! | `tick` | time as the sweep of a worker counts it |
+//! | `alone` | whether a worker serves one connection alone |
 
+pub(crate) mod alone;
 pub(crate) mod buffer;
 pub mod limits;
 pub mod listen;

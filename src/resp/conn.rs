@@ -13,6 +13,8 @@ use std::task::{Poll, Waker};
 use crossbeam::utils::CachePadded;
 use slab::Slab;
 
+use crate::engine::Here;
+use crate::net::alone::Alone;
 use crate::net::places::{Place, Places};
 use crate::net::tick::Tick;
 use crate::resp::config::{Config, ReadLevel};
@@ -210,6 +212,7 @@ pub(in crate::resp) struct Worker {
     /// Numbers of connections, unique in the process.
     ids: Arc<AtomicU64>,
     tick: Cell<Tick>,
+    alone: Alone,
     conns: RefCell<Slab<Rc<Conn>>>,
 }
 
@@ -244,6 +247,7 @@ impl Worker {
             is_draining: Cell::new(false),
             ids,
             tick: Cell::new(Tick(0)),
+            alone: Alone::default(),
             conns: RefCell::default(),
         }
     }
@@ -256,6 +260,17 @@ impl Worker {
     /// The time, exact to a [`TICK`](crate::net::tick::TICK).
     pub(in crate::resp) fn now(&self) -> Tick {
         self.tick.get()
+    }
+
+    /// The connection with this number is served.
+    pub(in crate::resp) fn serves(&self, id: u64) {
+        self.alone.serves(id as usize, self.now());
+    }
+
+    /// Whether a change may be committed on this thread: where it need not wait for a disk, or hardly
+    /// anybody else would wait meanwhile.
+    pub(in crate::resp) fn commits(&self) -> Here {
+        if self.alone.serves_one(self.now()) { Here::WithWait } else { Here::WithoutWait }
     }
 
     /// A number for a connection.
@@ -273,6 +288,7 @@ impl Worker {
     pub(in crate::resp) fn sweep(&self) {
         let now = Tick(self.tick.get().0.wrapping_add(1));
         self.tick.set(now);
+        self.service.caller.free_retired();
         let is_short = self.service.budget.is_short();
         for (_, conn) in self.conns.borrow().iter() {
             if let Some(verdict) = conn.judge(&self.config, now, is_short) {

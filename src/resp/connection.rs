@@ -236,6 +236,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Commands were taken.
     fn served(&mut self, count: usize, is_known: bool) {
         self.turn += count;
+        self.worker.serves(self.dispatcher.session.id);
         self.has_served |= is_known;
         if self.conn.phase() != Phase::Busy {
             self.conn.enter(Phase::Busy, self.worker.now());

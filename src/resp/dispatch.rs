@@ -3,8 +3,10 @@
 //! Changes of a pipeline wait for the disk together: one that does not depend on others, such as a
 //! plain `SET`, is queued with the committer before the answer to the one before it is there. Any
 //! other command waits until they are answered, so a connection sees its own changes, and its answers
-//! come in the order of its commands.
+//! come in the order of its commands. A change that came alone is committed by this thread, if that may
+//! ([`Here`]).
 
+use std::future::poll_fn;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -12,6 +14,7 @@ use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesOrdered;
 
+use crate::engine::Here;
 use crate::net::buffer::Buffer;
 use crate::resp::conn::{Conn, Worker};
 use crate::resp::connect::{self, Connect, Desk};
@@ -69,9 +72,22 @@ impl Dispatcher {
         self.worker.service.authenticator.has_keys() && self.admit().is_err()
     }
 
-    /// Waits for the changes that are being performed.
+    /// Waits for the changes that are being performed. One that came alone may be committed by this
+    /// thread; several of a pipeline wait for the disk together.
     pub(in crate::resp) async fn settle(&mut self, output: &mut Buffer) {
-        while let Some(answer) = self.running.next().await {
+        let Self { worker, running, .. } = self;
+        let caller = &worker.service.caller;
+        let here = if running.len() == 1 { worker.commits() } else { Here::Never };
+        let mut next = async || {
+            poll_fn(|cx| {
+                caller.commit_here(here);
+                let polled = running.poll_next_unpin(cx);
+                caller.commit_here(Here::Never);
+                polled
+            })
+            .await
+        };
+        while let Some(answer) = next().await {
             output.push(&answer);
         }
     }
@@ -302,3 +318,6 @@ fn unknown(name: &[u8]) -> String {
     let name = String::from_utf8_lossy(&name[..name.len().min(SHOWN)]);
     format!("ERR unknown command '{name}', with args beginning with: ")
 }
+
+#[cfg(test)]
+mod tests;

@@ -211,4 +211,4 @@ fn canonical(input: &[u8]) -> Option<(&[u8], usize)> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::resp) mod tests;

@@ -17,6 +17,7 @@ use crate::http::conn::sampler::Sampler;
 use crate::http::conn::state::ConnState;
 use crate::http::conn::timeouts::Watchlist;
 use crate::model::time::UnixMillis;
+use crate::net::alone::Alone;
 use crate::net::places::{Place, Places};
 use crate::service::counters::Counters;
 use crate::service::gathered::Gathered;
@@ -26,8 +27,6 @@ use crate::service::state::{Service, Shared};
 
 /// What a worker reads from a socket at once.
 const SCRATCH_LEN: usize = 16 * 1024;
-/// How long one connection alone must have been served before its changes are committed by its worker.
-const ALONE_AFTER: Duration = Duration::from_secs(1);
 
 /// What all workers share.
 #[derive(Clone)]
@@ -68,8 +67,7 @@ pub(in crate::http) struct Worker {
     /// The value of `Date`, exact to a [`TICK`](super::phase::TICK).
     pub(in crate::http) date: RefCell<String>,
     places: Places,
-    /// The connection that was served last, and since when no other was.
-    served: Cell<(usize, Tick)>,
+    alone: Alone,
     pub(in crate::http) tick: Cell<Tick>,
     has_hot_path: Cell<bool>,
     /// Whether the hot path answers the hits of a cluster's node.
@@ -113,7 +111,7 @@ impl Worker {
             gathered: RefCell::default(),
             date: RefCell::new(date(common.shared.engine.now())),
             places: common.places.clone(),
-            served: Cell::new((0, Tick(0))),
+            alone: Alone::default(),
             tick: Cell::new(Tick(0)),
             has_hot_path: Cell::new(!is_traced && common.config.reads.is_none()),
             has_fenced_path: Cell::new(!is_traced && common.config.reads.is_some()),
@@ -129,17 +127,14 @@ impl Worker {
         self.tick.get()
     }
 
-    /// The connection `id`, which is not 0, is served.
+    /// As [`Alone::serves`].
     pub(in crate::http) fn serves(&self, id: usize) {
-        if self.served.get().0 != id {
-            self.served.set((id, self.now()));
-        }
+        self.alone.serves(id, self.now());
     }
 
-    /// Whether no other connection was served for a time, so that hardly anybody would notice that this
-    /// thread waits for the disk.
+    /// As [`Alone::serves_one`].
     pub(in crate::http) fn serves_one(&self) -> bool {
-        self.served.get().1.is_over(ALONE_AFTER, self.now())
+        self.alone.serves_one(self.now())
     }
 
     /// From now on the hot path answers nothing.

@@ -52,7 +52,7 @@ impl Room for Bounded {
     }
 }
 
-fn worker(engine: &Engine) -> Worker {
+pub(in crate::resp) fn worker(engine: &Engine) -> Worker {
     let shared = Shared {
         quotas: Quotas::new(&[], engine, None),
         engine: engine.clone(),

@@ -14,7 +14,6 @@ use crate::engine::stepped::Stepped;
 use crate::engine::{self, Engine};
 use crate::http::config::Config;
 use crate::http::conn::context::Common;
-use crate::http::conn::phase::Tick;
 use crate::model::time::UnixMillis;
 use crate::model::token::{Digester, Secret};
 use crate::net::tls::BELOW_LEN_MAX;
@@ -189,23 +188,6 @@ async fn drained_with(before: &[u8], arrived: &[u8], after: &[u8]) -> (Vec<u16>,
     assert!(is_over, "the drain would wait for this connection");
     pump.abort();
     peer.answers()
-}
-
-#[test]
-fn a_worker_waits_for_the_disk_only_while_it_serves_one_connection() {
-    let engine = Engine::open(engine::Config::memory_only()).unwrap();
-    let worker = worker(&engine, Budget::new(1 << 30, 1 << 20, false));
-    let at = |tick| worker.tick.set(Tick(tick));
-    worker.serves(1);
-    at(4);
-    assert!(!worker.serves_one(), "not longer than a second");
-    at(5);
-    worker.serves(1);
-    assert!(worker.serves_one());
-    worker.serves(2);
-    assert!(!worker.serves_one(), "another was served");
-    at(10);
-    assert!(worker.serves_one());
 }
 
 /// A body counts as held by its connection as long as its change waits for the log.
