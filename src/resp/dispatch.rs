@@ -77,10 +77,10 @@ impl Dispatcher {
     pub(in crate::resp) async fn settle(&mut self, output: &mut Buffer) {
         let Self { worker, running, .. } = self;
         let caller = &worker.service.caller;
-        let here = if running.len() == 1 { worker.commits() } else { Here::Never };
+        let is_alone = running.len() == 1;
         let mut next = async || {
             poll_fn(|cx| {
-                caller.commit_here(here);
+                caller.commit_here(if is_alone { worker.commits() } else { Here::Never });
                 let polled = running.poll_next_unpin(cx);
                 caller.commit_here(Here::Never);
                 polled
