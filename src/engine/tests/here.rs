@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use super::*;
+use crate::engine::committer::Committer;
 use crate::engine::job::Here;
 use crate::engine::mailbox::Pending;
 
@@ -58,14 +59,21 @@ fn p1_a_change_made_on_this_thread_is_durable_once_it_is_answered() {
 fn no_thread_waits_for_a_disk_unless_it_may() {
     let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
     let engine = open(&disk, &clock, config(64 << 10));
+    // From now on only the wish of the caller is against it.
+    call_here(&engine, 1 << 30).1.unwrap();
     for (id, here) in (0..100).map(|id| (id, [Here::Never, Here::WithoutWait][id as usize % 2])) {
         assert_eq!(call(&engine, issue(id, b"1", 90_000), here), None);
+        engine.submit(vec![issue(id, b"1", 90_000)]).unwrap().wait().unwrap();
     }
     let every = Config { sync: SyncMode::Every(Duration::from_millis(1)), ..config(64 << 10) };
     let engine = open(&Memory::new(), &clock, every);
+    let seat = engine.committer.seat.clone().unwrap();
     for id in 0..100 {
+        // As after a fast sync.
+        seat.take(|committer| committer.sequencer.sync_took = Duration::ZERO).unwrap();
         let called = call(&engine, issue(id, b"1", 90_000), Here::WithWait);
         assert_eq!(called, None, "nobody would know that a sync is due");
+        engine.submit(vec![issue(id, b"1", 90_000)]).unwrap().wait().unwrap();
     }
     let in_memory = Engine::open(Config::memory_only()).unwrap();
     let issued = |id| call(&in_memory, issue(id, b"1", 90_000), Here::WithoutWait);
@@ -157,19 +165,26 @@ fn no_thread_waits_for_a_disk_that_is_slow() {
 }
 
 #[test]
-fn p7_the_log_of_a_caller_that_commits_for_itself_is_cleaned_while_it_writes() {
+fn p7_a_caller_that_commits_for_itself_makes_way_when_the_cleaner_waits_for_a_step() {
     let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
     let engine = open(&disk, &clock, config(16 << 10));
-    let mut here = 0;
-    for id in 0..4_000 {
-        let op = || issue(id, &[b'x'; 300], 500);
-        match call(&engine, op(), Here::WithWait) {
-            Some(outcome) => here += u64::from(outcome.is_ok()),
-            None => drop(engine.submit(vec![op()]).unwrap().wait().unwrap()),
+    call_here(&engine, 1 << 30).1.unwrap();
+    let seat = engine.committer.seat.clone().unwrap();
+    // The committer's thread has no turn meanwhile.
+    let refused = seat.take(|committer| {
+        let has_room = |committer: &Committer| {
+            committer.sequencer.log.as_ref().is_some_and(|log| log.wal.appends_at_once())
+        };
+        for id in 0..4_000 {
+            if !committer.may_turn_here(Here::WithWait) {
+                return Some((id, has_room(committer)));
+            }
+            committer.turn_here(vec![issue(id, &[b'x'; 300], 500)]).unwrap();
+            clock.advance(5);
         }
-        clock.advance(5);
-        let files = disk.names().len();
-        assert!(files <= 20, "{files} files for 100 living tokens, {here} calls on this thread");
-    }
-    assert!(here > 400, "{here} of 4,000 calls");
+        None
+    });
+    let (turns, has_room) = refused.flatten().expect("the log is longer than it may be");
+    assert!(turns > 20 && has_room, "after {turns} turns, room for a frame: {has_room}");
+    assert!(call_here(&engine, 1 << 40).1.is_ok(), "the cleaner has made its step");
 }

@@ -141,7 +141,7 @@ fn p6_a_frame_whose_sync_finds_no_space_is_refused_and_is_not_found_after_a_rest
     wal.append_durably(2, &frame(b"after")).unwrap();
     let expected = vec![(1, b"before".to_vec()), (2, b"after".to_vec())];
     assert_eq!(recover(&disk.crash(Keep::Synced)).unwrap(), (expected, 0));
-    // Where it cannot be taken back either, nobody is told that nothing was changed.
+    // If the frame cannot be taken back, its caller must not hear that nothing was changed.
     disk.plan(Planned { fault: Fault::NoSpace, at: disk.asked() + 2, is_lasting: true });
     let error = wal.append_durably(3, &frame(b"perhaps")).unwrap_err();
     assert!(matches!(error, AppendError::Failed(_)), "{error}");
