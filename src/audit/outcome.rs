@@ -66,9 +66,10 @@ outcomes! {
     LogUnavailable,
     /// The server's clock cannot be right.
     ClockWrong,
-    /// The log could not be synced.
+    /// The log could not be synced before.
     ReadOnly,
-    /// The cluster has not answered in time; the change may have taken effect.
+    /// The log could not be synced, or the cluster has not answered in time; the change may have taken
+    /// effect.
     Unknown,
     /// Any other failure.
     Error,

@@ -44,7 +44,7 @@ impl Batch {
         let call = self.calls.len();
         // Every operation is answered before the call ends; this placeholder promises nothing, in
         // case one is not.
-        let outcomes = vec![Outcome::ReadOnly; ops.len()];
+        let outcomes = vec![Outcome::Unsynced; ops.len()];
         self.calls.push(OpenCall { reply, outcomes });
         (0..ops.len()).map(move |op| Place { call, op, wants_previous: false })
     }

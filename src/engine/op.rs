@@ -237,9 +237,11 @@ pub enum Outcome {
     /// The log accepts nothing at the moment, for another reason than a full disk; nothing was
     /// changed.
     LogUnavailable,
-    /// Writing to the log failed, and writes have stopped permanently. Only a restart shows whether
-    /// this operation took effect.
+    /// Writing to the log had failed before, and writes have stopped permanently; nothing was changed.
     ReadOnly,
+    /// Writing this operation to the log failed, and writes have stopped permanently. Only a restart
+    /// shows whether it took effect.
+    Unsynced,
     /// The cluster has not answered in time: the operation may have happened, or may still happen.
     Unknown,
 }
@@ -280,6 +282,7 @@ impl fmt::Debug for Outcome {
             Self::ClockWrong => f.write_str("ClockWrong"),
             Self::LogUnavailable => f.write_str("LogUnavailable"),
             Self::ReadOnly => f.write_str("ReadOnly"),
+            Self::Unsynced => f.write_str("Unsynced"),
             Self::Unknown => f.write_str("Unknown"),
         }
     }

@@ -248,7 +248,7 @@ impl<T: Timekeeper, J: Journal> Sequencer<T, J> {
                 let outcome = match error {
                     CommitError::DiskFull => Outcome::DiskFull,
                     CommitError::Unavailable => Outcome::LogUnavailable,
-                    CommitError::Failed => Outcome::ReadOnly,
+                    CommitError::Failed => Outcome::Unsynced,
                 };
                 for place in &logged {
                     self.batch.answer(*place, outcome.clone());
@@ -314,7 +314,7 @@ impl<T: Timekeeper, J: Journal> Sequencer<T, J> {
         Ok(segment)
     }
 
-    /// Makes all appended frames durable. A failure is final: every waiter gets `ReadOnly`, and no
+    /// Makes all appended frames durable. A failure is final: every waiter gets `Unsynced`, and no
     /// sync is retried (promise P6).
     pub(super) fn sync(&mut self) -> Result<(), ()> {
         let Some(log) = &mut self.log else { return Ok(()) };

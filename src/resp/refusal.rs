@@ -6,11 +6,12 @@
 //! | `NOAUTH`, `WRONGPASS`, `NOPERM` | no key, a wrong key, a key without the scope |
 //! | `OOM` | a limit of memory, or of what the namespace may hold |
 //! | `MISCONF` | the disk, the log, the clock or the audit log does not let a change happen |
-//! | `READONLY` | the log could not be synced |
+//! | `READONLY` | an earlier sync of the log has failed |
 //! | `BUSY` | too much is waiting: later it works |
 //! | `TOOMANY` | the caller has asked too often |
 //! | `TRYAGAIN` | at once it works |
-//! | `NOREPLICAS`, `MASTERDOWN`, `LOADING`, `UNKNOWN` | in a cluster, for want of others |
+//! | `UNKNOWN` | the change may have happened: its sync has failed, or the cluster is silent |
+//! | `NOREPLICAS`, `MASTERDOWN`, `LOADING` | in a cluster, for want of others |
 //! | `ERR` | anything else |
 
 use std::borrow::Cow;
@@ -157,9 +158,13 @@ fn not_changed(blocked: Blocked, changed: Changed) -> Cow<'static, str> {
         Blocked::Clock => "MISCONF the server's clock cannot be right",
         Blocked::Log => "MISCONF the log accepts no changes at the moment",
         Blocked::ReadOnly => {
-            return "READONLY the log could not be synced: the server accepts no changes until it \
-                    is started again"
-                .into();
+            "READONLY an earlier sync of the log has failed: the server accepts no changes until it \
+             is started again"
+        }
+        Blocked::Unsynced => {
+            let why = "UNKNOWN the log could not be synced, and a restart shows whether the change \
+                       happened";
+            return format!("{why}: {}", after_unknown(changed)).into();
         }
         Blocked::Unknown => {
             let why =
@@ -213,13 +218,14 @@ fn after_unknown(changed: Changed) -> &'static str {
 mod tests {
     use super::*;
 
-    const BLOCKED: [Blocked; 7] = [
+    const BLOCKED: [Blocked; 8] = [
         Blocked::Memory,
         Blocked::Quota,
         Blocked::Disk,
         Blocked::Clock,
         Blocked::Log,
         Blocked::ReadOnly,
+        Blocked::Unsynced,
         Blocked::Unknown,
     ];
 
@@ -300,14 +306,18 @@ mod tests {
     #[test]
     fn p4_a_change_that_may_have_happened_is_never_called_undone() {
         for changed in CHANGED {
-            let unknown = text(&Refusal::Blocked(Blocked::Unknown, changed));
-            assert!(unknown.starts_with("UNKNOWN ") && !unknown.contains("nothing"), "{unknown}");
+            for blocked in [Blocked::Unknown, Blocked::Unsynced] {
+                let said = text(&Refusal::Blocked(blocked, changed));
+                assert!(said.starts_with("UNKNOWN ") && !said.contains("nothing"), "{said}");
+            }
             let of_a_list = matches!(
                 changed,
                 Changed::Perhaps | Changed::UsesPerhaps | Changed::KeyedUsesPerhaps
             );
-            let full = text(&Refusal::Blocked(Blocked::Disk, changed));
-            assert_eq!(full.contains("nothing was changed"), !of_a_list, "{full}");
+            for blocked in [Blocked::Disk, Blocked::ReadOnly] {
+                let said = text(&Refusal::Blocked(blocked, changed));
+                assert_eq!(said.contains("nothing was changed"), !of_a_list, "{said}");
+            }
         }
     }
 

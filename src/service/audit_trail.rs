@@ -266,7 +266,7 @@ impl Trail {
         }
         // One outcome for each command: the engine's promise.
         let outcome = self.call(caller, vec![op], Asked::Now).await?.pop();
-        Ok(outcome.unwrap_or(Outcome::ReadOnly))
+        Ok(outcome.unwrap_or(Outcome::Unsynced))
     }
 
     /// Calls the engine for changes of the tokens that were added, in their order, except those

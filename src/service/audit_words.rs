@@ -70,7 +70,7 @@ impl AuditedToken {
             Outcome::ClockWrong => EventOutcome::ClockWrong,
             Outcome::LogUnavailable => EventOutcome::LogUnavailable,
             Outcome::ReadOnly => EventOutcome::ReadOnly,
-            Outcome::Unknown => EventOutcome::Unknown,
+            Outcome::Unsynced | Outcome::Unknown => EventOutcome::Unknown,
         });
     }
 }

@@ -110,8 +110,10 @@ pub(crate) enum Blocked {
     Clock,
     /// The log accepts no changes at the moment.
     Log,
-    /// The log could not be synced.
+    /// The log could not be synced before.
     ReadOnly,
+    /// The log could not be synced: the change may have been written.
+    Unsynced,
     /// The cluster has not answered in time.
     Unknown,
 }
@@ -154,6 +156,7 @@ impl Refusal {
             Outcome::ClockWrong => Blocked::Clock,
             Outcome::LogUnavailable => Blocked::Log,
             Outcome::ReadOnly => Blocked::ReadOnly,
+            Outcome::Unsynced => Blocked::Unsynced,
             Outcome::Unknown => Blocked::Unknown,
             Outcome::Issued { .. }
             | Outcome::Exists { .. }

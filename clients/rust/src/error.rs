@@ -253,8 +253,7 @@ impl Error {
         match self {
             Self::Gateway { status, .. } => *status >= 500 || *status == 408,
             Self::Problem(Problem { status: 503 | 507, detail, .. }) => {
-                let is_any = ["unknown:", "read-only:"].iter().any(|word| detail.starts_with(word));
-                is_any || detail.contains("others may have been")
+                detail.starts_with("unknown:") || detail.contains("others may have been")
             }
             _ => false,
         }

@@ -243,7 +243,7 @@ export function notFound(): NotFound {
 export function isPerhapsDone(error: AnswerError): boolean {
   if (error instanceof GatewayError) return error.status >= 500 || error.status === 408;
   if (!(error instanceof ApiError) || (error.status !== 503 && error.status !== 507)) return false;
-  return /^(unknown|read-only):|others may have been/.test(error.detail);
+  return /^unknown:|others may have been/.test(error.detail);
 }
 
 /** The same error for another caller of a batch: each has an object of its own. */

@@ -127,7 +127,14 @@ fn not_changed(blocked: Blocked, changed: Changed) -> Problem {
         Blocked::Disk => "the disk is full",
         Blocked::Clock => "the server's clock cannot be right",
         Blocked::Log => "the log accepts no changes at the moment",
-        Blocked::ReadOnly => return Problem::unavailable("read-only: the log could not be synced"),
+        Blocked::ReadOnly => {
+            "read-only: an earlier sync of the log has failed, and a restart is needed"
+        }
+        Blocked::Unsynced => {
+            let why = "unknown: the log could not be synced, and a restart shows whether the change \
+                       happened";
+            return Problem::unavailable(format!("{why}; {}", after_unknown(changed)));
+        }
         Blocked::Unknown => {
             let why =
                 "unknown: the cluster has not answered in time, and the change may still happen";
@@ -166,9 +173,11 @@ fn not_changed(blocked: Blocked, changed: Changed) -> Problem {
         Blocked::Memory | Blocked::Quota | Blocked::Disk => {
             Problem::new(StatusCode::INSUFFICIENT_STORAGE, detail)
         }
-        Blocked::Clock | Blocked::Log | Blocked::ReadOnly | Blocked::Unknown => {
-            Problem::unavailable(detail)
-        }
+        Blocked::Clock
+        | Blocked::Log
+        | Blocked::ReadOnly
+        | Blocked::Unsynced
+        | Blocked::Unknown => Problem::unavailable(detail),
     }
 }
 
@@ -216,6 +225,7 @@ mod tests {
             (Blocked::Disk, 507),
             (Blocked::Clock, 503),
             (Blocked::Log, 503),
+            (Blocked::ReadOnly, 503),
         ] {
             let said = |changed| Problem::from(Refusal::Blocked(blocked, changed));
             for (changed, end) in [
@@ -266,10 +276,12 @@ mod tests {
                 "with the same Idempotency-Key, which consumes no further use",
             ),
         ] {
-            let problem = Problem::from(Refusal::Blocked(Blocked::Unknown, changed));
-            assert_eq!(problem.status, 503);
-            assert!(problem.detail.starts_with("unknown: "), "{problem:?}");
-            assert!(problem.detail.ends_with(end), "{problem:?}");
+            for blocked in [Blocked::Unknown, Blocked::Unsynced] {
+                let problem = Problem::from(Refusal::Blocked(blocked, changed));
+                assert_eq!(problem.status, 503);
+                assert!(problem.detail.starts_with("unknown: "), "{problem:?}");
+                assert!(problem.detail.ends_with(end), "{problem:?}");
+            }
         }
     }
 

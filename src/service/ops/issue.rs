@@ -191,7 +191,7 @@ pub(crate) async fn many<E: From<Refusal>>(
     let settle = |(place, asked): (usize, Result<Asked, E>)| {
         let asked = asked?;
         // One outcome for each command, in order: the engine's promise.
-        let outcome = outcomes.next().unwrap_or(Outcome::ReadOnly);
+        let outcome = outcomes.next().unwrap_or(Outcome::Unsynced);
         let settled = asked.settle(context, place, outcome);
         taken += usize::from(asked.is_taken_reference(&settled));
         Ok(settled?)

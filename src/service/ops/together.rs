@@ -117,6 +117,7 @@ fn refuses_all(outcome: &Outcome) -> bool {
             | Outcome::ClockWrong
             | Outcome::LogUnavailable
             | Outcome::ReadOnly
+            | Outcome::Unsynced
             | Outcome::Unknown
     )
 }

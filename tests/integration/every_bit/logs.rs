@@ -178,8 +178,10 @@ impl Script {
         self.keyed.extend(keyed.cloned());
         let outcomes = self.stepped.carry_out(ops).expect("the script is taken on");
         for outcome in outcomes {
-            let failed =
-                matches!(outcome, Outcome::DiskFull | Outcome::LogUnavailable | Outcome::ReadOnly);
+            let failed = matches!(
+                outcome,
+                Outcome::DiskFull | Outcome::LogUnavailable | Outcome::ReadOnly | Outcome::Unsynced
+            );
             assert!(!failed, "the script was refused: {outcome:?}");
         }
         self.note();

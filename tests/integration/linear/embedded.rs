@@ -163,6 +163,7 @@ pub fn answer(outcome: &Outcome) -> Answer {
         | Outcome::ClockWrong
         | Outcome::LogUnavailable
         | Outcome::ReadOnly
+        | Outcome::Unsynced
         | Outcome::Unknown => {
             panic!("{outcome:?}")
         }

@@ -192,7 +192,7 @@ impl Names {
             }
             Outcome::Extended { .. } | Outcome::DeadlineKept { .. } => Ok(known),
             Outcome::Replayed { .. } => Ok(Some(None)),
-            Outcome::ReadOnly | Outcome::Unknown => {
+            Outcome::Unsynced | Outcome::Unknown => {
                 self.unknown.insert(id);
                 Ok(None)
             }
@@ -268,6 +268,7 @@ fn is_refusal(outcome: &Outcome) -> bool {
             | Outcome::DiskFull
             | Outcome::ClockWrong
             | Outcome::LogUnavailable
+            | Outcome::ReadOnly
     )
 }
 

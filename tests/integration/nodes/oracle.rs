@@ -140,9 +140,10 @@ impl Oracle {
             | Outcome::QuotaFull
             | Outcome::DiskFull
             | Outcome::ClockWrong
-            | Outcome::LogUnavailable => self.did_not_happen(change),
+            | Outcome::LogUnavailable
+            | Outcome::ReadOnly => self.did_not_happen(change),
             Outcome::Replayed { .. } | Outcome::Extended { .. } | Outcome::Revoked => {}
-            Outcome::ReadOnly | Outcome::Unknown => {}
+            Outcome::Unsynced | Outcome::Unknown => {}
             Outcome::Put { .. }
             | Outcome::NotPut { .. }
             | Outcome::DeadlineSet { .. }

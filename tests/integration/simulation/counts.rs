@@ -9,7 +9,7 @@ use crate::seeds::counts;
 counts! {
     seeds, turns, tends, ops, issued, exists, conflicts, already_consumed, consumed, replayed,
     extended, revokes, puts, not_put, deadlines_set, deadlines_kept, found, together, not_found,
-    misses, disk_full, log_unavailable, read_only, power_cuts, kills,
+    misses, disk_full, log_unavailable, read_only, unsynced, power_cuts, kills,
     closes, recoveries, refused_opens, cut_again, torn, jumps, freezes, paced, sleeps, held,
     followed, clock_wrong, frames, segments_created, segments_recycled, segments_released,
     lives_with_relocations, carried_bytes, expired, io_errors, no_spaces, short_writes, failed_syncs,
@@ -35,6 +35,7 @@ impl Counts {
             Outcome::DiskFull => &mut self.disk_full,
             Outcome::LogUnavailable => &mut self.log_unavailable,
             Outcome::ReadOnly => &mut self.read_only,
+            Outcome::Unsynced => &mut self.unsynced,
             Outcome::ClockWrong => &mut self.clock_wrong,
             Outcome::Revoked => &mut self.revokes,
             _ if change.what == What::Revoke => &mut self.revokes,

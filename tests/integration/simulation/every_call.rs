@@ -171,6 +171,7 @@ fn p1_to_p7_hold_when_any_call_fails() {
         ("failed_syncs", counts.failed_syncs),
         ("refused_opens", counts.refused_opens),
         ("read_only", counts.read_only),
+        ("unsynced", counts.unsynced),
         ("disk_full", counts.disk_full),
     ];
     volume::tell("every_call", &told);

@@ -227,9 +227,8 @@ impl Lab {
     /// Promise P6: no call is refused because of the disk if the disk is healthy, and no change is
     /// accepted once writes have stopped until a restart.
     ///
-    /// While changes are refused (`before` the turn), unknown tokens are refused without the disk.
-    /// Readiness names one reason. A wrong clock can hide a full disk, and both can hide a log that
-    /// cannot be written.
+    /// While changes are refused (`before` the turn), unknown tokens are refused without the disk. Readiness
+    /// names one reason. A wrong clock can hide a full disk, and both can hide a log that cannot be written.
     fn check_refusals(
         &mut self,
         turn: &[(Change, Outcome)],
@@ -259,8 +258,10 @@ impl Lab {
                 return Err(format!("{refusal:?}, and the disk refused nothing"));
             }
         }
-        if any(Outcome::ReadOnly) && self.struck() == self.struck_at_open {
-            return Err("ReadOnly, and the disk never failed".to_owned());
+        let (refused, unsynced) = (any(Outcome::ReadOnly), any(Outcome::Unsynced));
+        let is_sound = self.struck() == self.struck_at_open;
+        if is_sound && (refused || unsynced) || self.has_failed && unsynced {
+            return Err("the disk never failed, or had failed before".to_owned());
         }
         let is_done = |outcome: &Outcome| {
             use Outcome::{Consumed, DeadlineSet as Set, Extended, Issued, Put};
@@ -486,8 +487,8 @@ fn is_together(call: &[Change]) -> bool {
 
 /// Either all changes of such a call are performed or none.
 fn check_together(calls: &[Vec<Change>], outcomes: &[Vec<Outcome>]) -> Result<(), Broken> {
-    use Outcome::{ClockWrong, DiskFull, LogUnavailable, ReadOnly};
-    let refuses = |o: &Outcome| matches!(o, ClockWrong | DiskFull | LogUnavailable | ReadOnly);
+    use Outcome::{ClockWrong, DiskFull, LogUnavailable, ReadOnly, Unsynced};
+    let refuses = |o| [ClockWrong, DiskFull, LogUnavailable, ReadOnly, Unsynced].contains(o);
     for (call, outcomes) in calls.iter().zip(outcomes).filter(|(call, _)| is_together(call)) {
         let is_whole =
             outcomes.iter().all(|outcome| outcome == &outcomes[0]) || !outcomes.iter().any(refuses);

@@ -87,7 +87,7 @@ impl Oracle {
         }
         self.possible = possible;
         let doubtful =
-            turn.iter().zip(calls).filter(|((_, outcome), _)| *outcome == Outcome::ReadOnly);
+            turn.iter().zip(calls).filter(|((_, outcome), _)| *outcome == Outcome::Unsynced);
         self.doubtful.extend(doubtful.map(|((change, _), call)| Logged {
             change: change.clone(),
             at: times.committed,
@@ -284,7 +284,11 @@ fn follow(
     for ((change, outcome), call) in turn.iter().zip(calls) {
         let is_refused = matches!(
             outcome,
-            Outcome::ReadOnly | Outcome::DiskFull | Outcome::LogUnavailable | Outcome::ClockWrong
+            Outcome::Unsynced
+                | Outcome::ReadOnly
+                | Outcome::DiskFull
+                | Outcome::LogUnavailable
+                | Outcome::ClockWrong
         );
         if is_refused {
             continue;

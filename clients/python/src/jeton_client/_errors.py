@@ -259,7 +259,7 @@ def is_perhaps_done(error: JetonError) -> bool:
         return error.status >= 500 or error.status == 408
     if not isinstance(error, ApiError) or error.status not in (503, 507):
         return False
-    return error.detail.startswith(("unknown:", "read-only:")) or "others may have been" in error.detail
+    return error.detail.startswith("unknown:") or "others may have been" in error.detail
 
 
 def copied(error: JetonError) -> JetonError:
