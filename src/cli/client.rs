@@ -1,20 +1,21 @@
 //! The client commands. Tokens and references travel in bodies, never in a URL.
 
 use std::io::{self, Read};
+use std::time::SystemTime;
 
 use clap::Args;
-use http::{Method, StatusCode};
-use serde::Deserialize;
-use serde_json::value::{RawValue, to_raw_value};
-use serde_json::{Value, json};
+use jeton_client::{Error, IdempotencyKey, Issue, Payload, Read as Level};
+use serde_json::json;
+use serde_json::value::RawValue;
 
 use super::failure::ClientError;
 use super::out;
 use super::reading::{PositionArg, ReadArgs, Reading};
+use super::remote::{Doubt, Remote};
 use super::target::{ReferenceArgs, ServerArg, Target};
-use super::wire::{Answer, Wire};
+use crate::model::time::UnixMillis;
 
-/// Maximum tokens in one request.
+/// Maximum tokens in one request of a change or a status. A resolve has the client's own batches.
 const BATCH_LEN: usize = 500;
 
 /// `jeton issue`
@@ -92,174 +93,188 @@ pub(super) struct ExtendArgs {
 }
 
 pub(super) fn issue(args: &IssueArgs) -> Result<(), ClientError> {
-    #[derive(Deserialize)]
-    struct Issued {
-        token: String,
-    }
-    let body = issue_body(args)?;
-    let key = args.idempotency_key.as_deref();
-    let answer = block_on(async {
-        let mut wire = args.server.connect().await?;
-        let answer = wire.send(Method::POST, "/v1/tokens", key, Some(body)).await?;
-        expect(answer, &[StatusCode::CREATED, StatusCode::OK])
-    })?;
-    let lost = match (&args.idempotency_key, args.reference.to_json()) {
-        (None, None) => "; a token was issued and is lost",
-        _ => "; a token was issued: the same command prints it again",
+    let reference = args.reference.to_reference();
+    let key = match (&reference, &args.idempotency_key) {
+        (Some(_), None) => None,
+        (_, given) => Some(key_of(given.as_deref())?),
     };
-    let unprinted = |source| ClientError::Output { source, lost };
-    args.position.print(answer.position.as_deref());
-    if args.json {
-        return out::print_line(&answer.body).map_err(unprinted);
+    let mut issue = issue_of(args)?;
+    if let Some(reference) = reference {
+        issue = issue.reference(reference);
     }
-    let issued: Issued = serde_json::from_slice(&answer.body).map_err(|_| ClientError::Answer)?;
-    out::print_line(issued.token).map_err(unprinted)
+    if let Some(key) = &key {
+        issue = issue.key(key.clone());
+    }
+    let remote = args.server.remote()?;
+    let issued = block_on(async {
+        let issued = remote.client.issue(&issue).await;
+        issued.map_err(|error| remote.failed(&error, &Doubt::of(key.as_ref())))
+    })?;
+    let lost = match &key {
+        None => "; a token was issued: the same command prints it again".to_owned(),
+        Some(key) => format!("; a token was issued: {} prints it again", same_command(key)),
+    };
+    let unprinted = |source| ClientError::Output { source, lost: lost.clone() };
+    args.position.print(remote.client.position().as_deref());
+    let token = issued.token.as_str();
+    if args.json {
+        let whole = json!({ "token": token, "expires_at": moment(issued.expires_at) });
+        return out::print_line(whole.to_string()).map_err(unprinted);
+    }
+    out::print_line(token).map_err(unprinted)
 }
 
-fn issue_body(args: &IssueArgs) -> Result<Vec<u8>, ClientError> {
+fn issue_of(args: &IssueArgs) -> Result<Issue, ClientError> {
     let mut payload = args.payload.clone();
     if payload == "-" {
         payload.clear();
         io::stdin().lock().read_to_string(&mut payload).map_err(ClientError::Input)?;
     }
     // Checked here for a better error message; sent exactly as given.
-    let payload: Box<RawValue> = serde_json::from_str(&payload)
-        .map_err(|error| ClientError::Payload { line: error.line(), column: error.column() })?;
-    let mut body = vec![("payload", payload)];
-    let mut field = |name, value: Value| {
-        let raw = to_raw_value(&value).map_err(|_| ClientError::Answer);
-        raw.map(|raw| body.push((name, raw)))
-    };
+    if let Err(error) = serde_json::from_str::<&RawValue>(&payload) {
+        return Err(ClientError::Payload { line: error.line(), column: error.column() });
+    }
+    let mut issue = Issue::new(payload).map_err(ClientError::argument)?;
     if let Some(ttl) = &args.ttl {
-        field("ttl", json!(ttl))?;
+        issue = issue.ttl(ttl.as_str());
     }
     if let Some(uses) = args.uses {
-        field("uses", json!(uses))?;
+        issue = issue.uses(uses);
     }
     if args.no_peek {
-        field("peek", json!(false))?;
+        issue = issue.peek(false);
     }
-    if let Some(reference) = args.reference.to_json() {
-        field("reference", reference)?;
-    }
-    Ok(object(&body))
+    Ok(issue)
 }
 
-/// Joins fields that are JSON already, byte for byte, to a JSON object.
-fn object(fields: &[(&str, Box<RawValue>)]) -> Vec<u8> {
-    let mut text = String::from("{");
-    for (i, (name, value)) in fields.iter().enumerate() {
-        let comma = if i > 0 { "," } else { "" };
-        text.push_str(&format!("{comma}\"{name}\":{value}"));
+/// The Idempotency-Key of a command: the given one, or a new one, so that the client can send a request
+/// again whose answer was lost.
+fn key_of(given: Option<&str>) -> Result<IdempotencyKey, ClientError> {
+    let key = given.map_or_else(IdempotencyKey::random, IdempotencyKey::new);
+    key.map_err(ClientError::argument)
+}
+
+fn same_command(key: &IdempotencyKey) -> String {
+    format!("the same command with --idempotency-key {}", key.as_str())
+}
+
+/// The key of the request with this number: a key is that of one request, and a token may be in two.
+fn key_of_request(key: &IdempotencyKey, number: usize) -> Result<IdempotencyKey, Error> {
+    match number {
+        0 => Ok(key.clone()),
+        _ => IdempotencyKey::new(format!("{}.{}", key.as_str(), number + 1)),
     }
-    text.push('}');
-    text.into_bytes()
+}
+
+/// A time as the server writes it (RFC 3339).
+pub(super) fn moment(at: SystemTime) -> String {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)).to_string()
 }
 
 pub(super) fn resolve(args: &ReadArgs) -> Result<(), ClientError> {
-    let asked = Asked { path: "/v1/resolve", read: args.read, ..Asked::default() };
-    print_found(&args.target, &asked)
+    let level = level_of(args.read);
+    let found = Found { target: &args.target, doubt: Doubt::none(), lost: String::new() };
+    let ask = async |remote: &Remote, _, targets: &[jeton_client::Target]| {
+        remote.client.resolve_many_at(targets, level.clone()).await
+    };
+    found.print(PositionArg::default(), &ask, payload_of)
 }
 
 pub(super) fn consume(args: &ConsumeArgs) -> Result<(), ClientError> {
-    let key = args.idempotency_key.as_deref();
-    let lost = match key {
-        None => "; uses were taken, and payloads that were not printed are lost",
-        Some(_) => "; uses were taken: the same command prints the payloads again",
+    let key = key_of(args.idempotency_key.as_deref())?;
+    let lost = format!("; uses were taken: {} prints the payloads again", same_command(&key));
+    let found = Found { target: &args.target, doubt: Doubt::of(Some(&key)), lost };
+    let ask = async |remote: &Remote, number, targets: &[jeton_client::Target]| {
+        remote.client.consume_many_with(targets, &key_of_request(&key, number)?).await
     };
-    let position = args.position;
-    let asked = Asked { path: "/v1/consume", key, lost, position, ..Asked::default() };
-    print_found(&args.target, &asked)
+    found.print(args.position, &ask, payload_of)
 }
 
 pub(super) fn status(args: &ReadArgs) -> Result<(), ClientError> {
-    let asked = Asked { path: "/v1/status", read: args.read, ..Asked::default() };
-    print_found(&args.target, &asked)
+    let level = level_of(args.read);
+    let found = Found { target: &args.target, doubt: Doubt::none(), lost: String::new() };
+    let ask = async |remote: &Remote, _, targets: &[jeton_client::Target]| {
+        remote.client.status_at(targets, level.clone()).await
+    };
+    found.print(PositionArg::default(), &ask, |status: &jeton_client::Status| {
+        let (at, uses, size) = (moment(status.expires_at), status.uses_left, status.size);
+        format!(r#"{{"expires_at":"{at}","uses_left":{uses},"size":{size}}}"#).into_bytes()
+    })
 }
 
 pub(super) fn extend(args: &ExtendArgs) -> Result<(), ClientError> {
-    let ttl = Some(&*args.ttl);
-    let position = args.position;
-    let asked = Asked { path: "/v1/extend", ttl, position, ..Asked::default() };
-    print_found(&args.target, &asked)
+    let found = Found { target: &args.target, doubt: Doubt::of(None), lost: String::new() };
+    let ask = async |remote: &Remote, _, targets: &[jeton_client::Target]| {
+        remote.client.extend(targets, args.ttl.as_str()).await
+    };
+    found.print(args.position, &ask, |at: &SystemTime| {
+        format!(r#"{{"expires_at":"{}"}}"#, moment(*at)).into_bytes()
+    })
 }
 
-/// A request about many tokens.
-#[derive(Default)]
-struct Asked<'a> {
-    path: &'a str,
-    /// The `Idempotency-Key`.
-    key: Option<&'a str>,
-    /// A field in addition to the tokens.
-    ttl: Option<&'a str>,
-    /// The outcome of requests whose answers cannot be printed, for the error message.
-    lost: &'static str,
-    read: Option<Reading>,
-    position: PositionArg,
+fn level_of(read: Option<Reading>) -> Level {
+    read.map_or(Level::Local, Reading::level)
 }
 
-impl Asked<'_> {
-    fn body(&self, tokens: &[Value]) -> Vec<u8> {
-        let mut body = json!({ "tokens": tokens });
-        if let Some(ttl) = self.ttl {
-            body["ttl"] = ttl.into();
-        }
-        body.to_string().into_bytes()
-    }
-
-    async fn send(&self, wire: &mut Wire, tokens: &[Value]) -> Result<Answer, ClientError> {
-        let read = self.read.map(Reading::header);
-        let read = read.as_ref().map(|(name, value)| (*name, value.as_str()));
-        let key = self.key.map(|key| ("idempotency-key", key));
-        let headers: Vec<_> = key.into_iter().chain(read).collect();
-        Ok(wire.send_with(Method::POST, self.path, &headers, Some(self.body(tokens))).await?)
-    }
+fn payload_of(payload: &Payload) -> Vec<u8> {
+    payload.raw().to_vec()
 }
 
-/// Prints what was found, one line per token and in their order, and reports the tokens that were
-/// not found.
-fn print_found(target: &Target, asked: &Asked<'_>) -> Result<(), ClientError> {
-    let items = target.items()?;
-    let mut missing = Missing::new(items.len());
-    let mut position = None;
-    block_on(async {
-        let mut wire = target.tokens.server.connect().await?;
-        for batch in items.chunks(BATCH_LEN) {
-            let answer = expect(asked.send(&mut wire, batch).await?, &[StatusCode::OK])?;
-            let found: Vec<&RawValue> =
-                serde_json::from_slice(&answer.body).map_err(|_| ClientError::Answer)?;
-            let mut lines = String::new();
-            for found in found {
-                let is_found = found.get() != "null";
-                if is_found {
-                    lines.push_str(found.get());
-                    lines.push('\n');
+/// A command that prints what it finds.
+struct Found<'a> {
+    target: &'a Target,
+    /// What an unknown outcome means.
+    doubt: Doubt,
+    /// What became of an answer that cannot be printed.
+    lost: String,
+}
+
+impl Found<'_> {
+    /// Prints what was found, one line per token and in their order, and reports the tokens that were not
+    /// found. `ask` gets the number of its request.
+    fn print<T>(
+        &self,
+        position: PositionArg,
+        ask: &impl AsyncFn(&Remote, usize, &[jeton_client::Target]) -> Result<Vec<Option<T>>, Error>,
+        line: impl Fn(&T) -> Vec<u8>,
+    ) -> Result<(), ClientError> {
+        let targets = self.target.targets()?;
+        let mut missing = Missing::new(targets.len());
+        let remote = self.target.tokens.server.remote()?;
+        block_on(async {
+            for (number, batch) in targets.chunks(BATCH_LEN).enumerate() {
+                let answer = ask(&remote, number, batch).await;
+                let answer = answer.map_err(|error| remote.failed(&error, &self.doubt))?;
+                let mut lines = Vec::new();
+                for found in answer {
+                    if let Some(found) = &found {
+                        lines.extend(line(found));
+                        lines.push(b'\n');
+                    }
+                    missing.next(found.is_some());
                 }
-                missing.next(is_found);
+                let unprinted = |source| ClientError::Output { source, lost: self.lost.clone() };
+                out::print(lines).map_err(unprinted)?;
             }
-            let lost = asked.lost;
-            out::print(lines).map_err(|source| ClientError::Output { source, lost })?;
-            position = answer.position.or(position.take());
-        }
-        Ok(())
-    })?;
-    asked.position.print(position.as_deref());
-    missing.finish()
+            Ok(())
+        })?;
+        position.print(remote.client.position().as_deref());
+        missing.finish()
+    }
 }
 
 pub(super) fn revoke(args: &RevokeArgs) -> Result<(), ClientError> {
-    let items = args.target.items()?;
-    let mut position = None;
-    let asked = Asked { path: "/v1/revoke", ..Asked::default() };
+    let targets = args.target.targets()?;
+    let remote = args.target.tokens.server.remote()?;
     block_on(async {
-        let mut wire = args.target.tokens.server.connect().await?;
-        for batch in items.chunks(BATCH_LEN) {
-            let answer = asked.send(&mut wire, batch).await?;
-            position = expect(answer, &[StatusCode::NO_CONTENT])?.position.or(position.take());
+        for batch in targets.chunks(BATCH_LEN) {
+            let revoked = remote.client.revoke(batch).await;
+            revoked.map_err(|error| remote.failed(&error, &Doubt::of(None)))?;
         }
         Ok(())
     })?;
-    args.position.print(position.as_deref());
+    args.position.print(remote.client.position().as_deref());
     Ok(())
 }
 
@@ -301,40 +316,6 @@ impl Missing {
     }
 }
 
-/// The answer, if it has one of these statuses.
-pub(super) fn expect(answer: Answer, statuses: &[StatusCode]) -> Result<Answer, ClientError> {
-    if statuses.contains(&answer.status) {
-        return Ok(answer);
-    }
-    let status = answer.status.as_u16();
-    match (answer.status, detail(&answer.body)) {
-        (_, Some(detail)) => Err(ClientError::Refused { status, detail }),
-        (StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED, None) => {
-            Err(ClientError::NoDataListener(status))
-        }
-        (_, None) => Err(ClientError::Refused { status, detail: reason(&answer.body) }),
-    }
-}
-
-/// The detail of a problem document (RFC 9457), which every refusal of a data listener is.
-pub(super) fn detail(body: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Problem {
-        detail: String,
-    }
-    serde_json::from_slice(body).ok().map(|problem: Problem| problem.detail)
-}
-
-/// The first line of a refusal in plain text, as the admin listener or a proxy sends it.
-pub(super) fn reason(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(body);
-    let line: String = text.trim().lines().next().unwrap_or_default().chars().take(200).collect();
-    match line.is_empty() {
-        true => "no reason given".to_owned(),
-        false => line.escape_debug().to_string(),
-    }
-}
-
 /// Runs a client on a runtime of its own.
 pub(super) fn block_on<T>(
     work: impl Future<Output = Result<T, ClientError>>,
@@ -348,31 +329,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_issue_sends_the_payload_as_it_was_written() {
+    fn a_payload_that_is_not_json_is_shown_by_its_place() {
         let args = IssueArgs {
             server: ServerArg::default(),
-            payload: " {\"a\" : 1.50} ".to_owned(),
-            ttl: Some("1h \"x".to_owned()),
-            uses: Some(3),
-            no_peek: true,
+            payload: "{".to_owned(),
+            ttl: None,
+            uses: None,
+            no_peek: false,
             idempotency_key: None,
-            reference: ReferenceArgs {
-                order_number: Some("7".to_owned()),
-                ..ReferenceArgs::default()
-            },
+            reference: ReferenceArgs::default(),
             json: false,
             position: PositionArg::default(),
         };
-        let body = String::from_utf8(issue_body(&args).unwrap()).unwrap();
-        assert_eq!(
-            body,
-            concat!(
-                r#"{"payload":{"a" : 1.50},"ttl":"1h \"x","uses":3,"peek":false,"#,
-                r#""reference":{"order_number":"7"}}"#
-            )
-        );
-        let args = IssueArgs { payload: "{".to_owned(), ..args };
-        assert!(matches!(issue_body(&args), Err(ClientError::Payload { .. })));
+        assert!(matches!(issue_of(&args), Err(ClientError::Payload { line: 1, column: 1 })));
+        assert!(issue_of(&IssueArgs { payload: " [1.50] ".to_owned(), ..args }).is_ok());
+    }
+
+    #[test]
+    fn p2_each_request_of_a_long_list_has_a_key_of_its_own() {
+        let key = key_of(Some("k")).unwrap();
+        let keys: Vec<_> = (0..3).map(|number| key_of_request(&key, number).unwrap()).collect();
+        let texts: Vec<_> = keys.iter().map(IdempotencyKey::as_str).collect();
+        assert_eq!(texts, ["k", "k.2", "k.3"]);
+        assert_ne!(key_of(None).unwrap(), key_of(None).unwrap());
+        assert!(key_of(Some(" k")).is_err());
+    }
+
+    #[test]
+    fn a_time_is_written_as_the_server_writes_it() {
+        let at = SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(1_769_860_800_007);
+        assert_eq!(moment(at), "2026-01-31T12:00:00.007Z");
     }
 
     #[test]

@@ -10,19 +10,17 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use clap::Args;
-use http::{Method, StatusCode};
-use serde::Deserialize;
+use jeton_client::{Status, Target};
 use serde_json::json;
-use serde_json::value::RawValue;
 
-use super::client::{block_on, expect};
+use super::client::{block_on, moment};
 use super::failure::ClientError;
 use super::out;
+use super::remote::{Doubt, Remote};
 use super::target::ServerArg;
-use super::wire::Wire;
 use crate::model::token::NAME_LEN_MAX;
 
-/// Names in one request. Their payloads fit into an answer of 16 MiB if they have 64 KiB each.
+/// Names that are asked for at a time.
 const BATCH_LEN: usize = 200;
 
 /// `jeton export`
@@ -37,22 +35,27 @@ pub(super) struct ExportArgs {
 }
 
 /// What a status says.
-#[derive(Deserialize)]
-struct Status {
+struct Shown {
     expires_at: String,
     uses_left: u32,
     /// Length of the payload, in bytes.
-    size: usize,
+    size: u64,
+}
+
+impl From<Status> for Shown {
+    fn from(Status { expires_at, uses_left, size, .. }: Status) -> Self {
+        Self { expires_at: moment(expires_at), uses_left, size }
+    }
 }
 
 /// Prints one line for each token that resolves, and fails if one does not.
 pub(super) fn export(args: &ExportArgs) -> Result<(), ClientError> {
     let names = names(&args.tokens)?;
+    let remote = args.server.remote()?;
     let mut missing = 0;
     block_on(async {
-        let mut wire = args.server.connect().await?;
         for batch in names.chunks(BATCH_LEN) {
-            missing += copy(&mut wire, batch).await?;
+            missing += copy(&remote, batch).await?;
         }
         Ok(())
     })?;
@@ -87,55 +90,28 @@ fn names(file: &Path) -> Result<Vec<String>, ClientError> {
     Ok(names)
 }
 
-/// Prints some of them, and returns how many were not found. Where the payloads are too long for one
-/// answer, the half is asked for.
-async fn copy(wire: &mut Wire, names: &[String]) -> Result<usize, ClientError> {
-    let mut missing = 0;
-    let mut parts = vec![names];
-    while let Some(part) = parts.pop() {
-        let Some(payloads) = ask(wire, "/v1/resolve", part).await? else {
-            let (first, second) = part.split_at(part.len() / 2);
-            parts.extend([second, first]);
+/// Prints some of them, and returns how many were not found.
+async fn copy(remote: &Remote, names: &[String]) -> Result<usize, ClientError> {
+    let targets: Vec<_> = names.iter().map(Target::name).collect();
+    let failed = |error| remote.failed(&error, &Doubt::none());
+    let payloads = remote.client.resolve_many(&targets).await.map_err(failed)?;
+    let statuses = remote.client.status(&targets).await.map_err(failed)?;
+    let (mut missing, mut lines) = (0, String::new());
+    for ((name, payload), status) in names.iter().zip(payloads).zip(statuses) {
+        let Some((payload, status)) = payload.zip(status) else {
+            missing += 1;
             continue;
         };
-        let statuses = ask(wire, "/v1/status", part).await?.unwrap_or_default();
-        let payloads: Vec<&RawValue> =
-            serde_json::from_slice(&payloads).map_err(|_| ClientError::Answer)?;
-        let statuses: Vec<Option<Status>> =
-            serde_json::from_slice(&statuses).map_err(|_| ClientError::Answer)?;
-        let mut lines = String::new();
-        for ((name, payload), status) in part.iter().zip(payloads).zip(statuses) {
-            match status.filter(|_| payload.get() != "null") {
-                None => missing += 1,
-                Some(status) => {
-                    lines.push_str(&line(name, payload.get(), &status));
-                    lines.push('\n');
-                }
-            }
-        }
-        out::print(lines)?;
+        lines.push_str(&line(name, &String::from_utf8_lossy(payload.raw()), &status.into()));
+        lines.push('\n');
     }
+    out::print(lines)?;
     Ok(missing)
-}
-
-/// The answer to a list. `None` if it would be too long.
-async fn ask(
-    wire: &mut Wire,
-    path: &str,
-    names: &[String],
-) -> Result<Option<Vec<u8>>, ClientError> {
-    let items: Vec<_> = names.iter().map(|name| json!({ "name": name })).collect();
-    let body = json!({ "tokens": items }).to_string().into_bytes();
-    let answer = wire.send(Method::POST, path, None, Some(body)).await?;
-    if answer.status == StatusCode::UNPROCESSABLE_ENTITY && names.len() > 1 {
-        return Ok(None);
-    }
-    Ok(Some(expect(answer, &[StatusCode::OK])?.body.to_vec()))
 }
 
 /// A list shows a payload of bytes as `{"base64":"…"}`. A JSON payload may look the same; then the
 /// length of the payload decides.
-fn line(name: &str, payload: &str, status: &Status) -> String {
+fn line(name: &str, payload: &str, status: &Shown) -> String {
     let field = if is_bytes(payload, status.size) { "base64" } else { "payload" };
     let payload = match field {
         "base64" => payload.trim_start_matches(r#"{"base64":"#).trim_end_matches('}'),
@@ -148,13 +124,14 @@ fn line(name: &str, payload: &str, status: &Status) -> String {
     )
 }
 
-fn is_bytes(payload: &str, size: usize) -> bool {
-    if payload.len() == size {
+fn is_bytes(payload: &str, size: u64) -> bool {
+    let is_long = |len: usize| len as u64 == size;
+    if is_long(payload.len()) {
         return false;
     }
     let object: Option<HashMap<&str, &str>> = serde_json::from_str(payload).ok();
     let text = object.and_then(|object| object.get("base64").copied());
-    text.and_then(|text| BASE64_STANDARD.decode(text).ok()).is_some_and(|it| it.len() == size)
+    text.and_then(|text| BASE64_STANDARD.decode(text).ok()).is_some_and(|it| is_long(it.len()))
 }
 
 #[cfg(test)]
@@ -164,7 +141,7 @@ mod tests {
     #[test]
     fn bytes_are_told_from_json_that_looks_like_them() {
         let status =
-            |size| Status { expires_at: "2026-01-31T12:00:00.007Z".into(), uses_left: 2, size };
+            |size| Shown { expires_at: "2026-01-31T12:00:00.007Z".into(), uses_left: 2, size };
         let end = r#","expires_at":"2026-01-31T12:00:00.007Z","uses_left":2}"#;
         let bytes = r#"{"base64":"/wA="}"#;
         assert_eq!(
@@ -173,7 +150,7 @@ mod tests {
         );
         for json in [bytes, r#"{ "base64" : 1 }"#, "1.10"] {
             let expected = format!(r#"{{"name":"n","payload":{json}{end}"#);
-            assert_eq!(line("n", json, &status(json.len())), expected);
+            assert_eq!(line("n", json, &status(json.len() as u64)), expected);
         }
         let empty = line("n", r#"{"base64":""}"#, &status(0));
         assert_eq!(empty, format!(r#"{{"name":"n","base64":""{end}"#));

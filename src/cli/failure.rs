@@ -8,6 +8,7 @@ use super::exit::{FAILED, MISTAKEN, UNANSWERED};
 use super::out::{self, OutputError};
 use super::settings::LISTEN;
 use super::wire::WireError;
+use crate::model::token::TokenError;
 
 /// Why a client command failed.
 #[derive(Debug, thiserror::Error)]
@@ -18,8 +19,12 @@ pub(super) enum ClientError {
     Payload { line: usize, column: usize },
     #[error("give at least one token, - or an order (--order-number …)")]
     NoTarget,
+    #[error("token {number}: {error}")]
+    Token { number: usize, error: TokenError },
     #[error("{status}: {detail}")]
     Refused { status: u16, detail: String },
+    #[error("{said}")]
+    Call { said: String, code: u8 },
     #[error(
         "the server has no such path ({status}): --server must name the data listener of jeton \
          (--listen, {LISTEN} by default)",
@@ -41,24 +46,32 @@ pub(super) enum ClientError {
     #[error("can't start the async runtime: {0}")]
     Runtime(io::Error),
     #[error("{source}{lost}")]
-    Output { source: OutputError, lost: &'static str },
+    Output { source: OutputError, lost: String },
 }
 
 impl From<OutputError> for ClientError {
     fn from(source: OutputError) -> Self {
-        Self::Output { source, lost: "" }
+        Self::Output { source, lost: String::new() }
     }
 }
 
 impl ClientError {
+    /// An argument that the client refuses.
+    #[expect(clippy::needless_pass_by_value, reason = "as map_err has it")]
+    pub(super) fn argument(error: jeton_client::Error) -> Self {
+        Self::Call { said: error.to_string(), code: MISTAKEN }
+    }
+
     /// The exit code of the command.
     pub(super) fn code(&self) -> u8 {
         match self {
             Self::Wire(error) => error.code(),
             Self::Refused { status, .. } | Self::NoDataListener(status) => code_of(*status),
             Self::NotFound(_) => FAILED,
+            Self::Call { code, .. } => *code,
             Self::Payload { .. }
             | Self::NoTarget
+            | Self::Token { .. }
             | Self::Input(_)
             | Self::KeyFile { .. }
             | Self::Tokens { .. }

@@ -7,12 +7,12 @@ use clap::Args;
 use http::{Method, StatusCode};
 use tokio::time::timeout;
 
-use super::client::reason;
 use super::exit::{FAILED, MISTAKEN, UNANSWERED};
 use super::failure::ClientError;
 use super::out;
 use super::target::AdminArgs;
 use super::wire::Answer;
+use super::wire::reason;
 
 /// Time for the answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);

@@ -40,6 +40,7 @@ mod progress;
 mod reading;
 mod recovering;
 mod reload;
+mod remote;
 mod secret_command;
 mod serve;
 mod serve_error;

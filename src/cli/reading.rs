@@ -43,12 +43,12 @@ impl FromStr for Reading {
 }
 
 impl Reading {
-    /// The header that says it.
-    pub(super) fn header(self) -> (&'static str, String) {
+    /// As the client has it.
+    pub(super) fn level(self) -> jeton_client::Read {
         match self {
-            Self::Local => ("jeton-read", "local".to_owned()),
-            Self::Linear => ("jeton-read", "linear".to_owned()),
-            Self::AtLeast(position) => ("jeton-at-least", position.to_string()),
+            Self::Local => jeton_client::Read::Local,
+            Self::Linear => jeton_client::Read::Linear,
+            Self::AtLeast(position) => jeton_client::Read::AtLeast(position.to_string()),
         }
     }
 }
@@ -79,15 +79,16 @@ mod tests {
     use crate::model::cluster::Era;
 
     #[test]
-    fn each_level_has_its_header() {
+    fn each_level_is_one_of_the_client() {
+        use jeton_client::Read;
         let position = Position { era: Era(2), seq: 17 };
-        for (text, reading, header) in [
-            ("local", Reading::Local, ("jeton-read", "local")),
-            ("linear", Reading::Linear, ("jeton-read", "linear")),
-            ("at-least=2.17", Reading::AtLeast(position), ("jeton-at-least", "2.17")),
+        for (text, reading, level) in [
+            ("local", Reading::Local, Read::Local),
+            ("linear", Reading::Linear, Read::Linear),
+            ("at-least=2.17", Reading::AtLeast(position), Read::AtLeast("2.17".to_owned())),
         ] {
             assert_eq!(text.parse(), Ok(reading));
-            assert_eq!(reading.header(), (header.0, header.1.to_owned()));
+            assert_eq!(reading.level(), level);
         }
         for wrong in ["", "Linear", "at-least", "at-least=", "at-least=7", "2.17", "linear=2.17"] {
             assert!(wrong.parse::<Reading>().is_err(), "{wrong}");

@@ -5,10 +5,11 @@ use std::io::{self, BufRead};
 use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::{Value, json};
+use jeton_client::Reference;
 
 use super::failure::ClientError;
 use super::out::tell;
+use super::remote::Remote;
 use super::settings::{ADMIN_LISTEN, LISTEN, flags};
 use super::wire::{Trust, Wire};
 use crate::model::token::Token;
@@ -76,15 +77,27 @@ impl AdminArgs {
 }
 
 impl ServerArg {
-    /// Connects to the server.
-    pub(super) async fn connect(&self) -> Result<Wire, ClientError> {
-        self.key.connect(&self.server).await
+    /// A client of the server.
+    pub(super) fn remote(&self) -> Result<Remote, ClientError> {
+        let key = self.key.read()?;
+        Remote::new(&self.server, key, self.key.trust())
     }
 }
 
 impl KeyArgs {
     /// Connects to `server`.
     pub(super) async fn connect(&self, server: &str) -> Result<Wire, ClientError> {
+        let key = self.read()?;
+        Ok(Wire::connect(server, key.as_deref(), self.trust()).await?)
+    }
+
+    fn trust(&self) -> Trust<'_> {
+        let identity = self.cert.as_deref().zip(self.cert_key.as_deref());
+        Trust { ca: self.ca.as_deref(), identity }
+    }
+
+    /// The API key, if there is one. Warns of files that others may read.
+    fn read(&self) -> Result<Option<String>, ClientError> {
         let read = |file: &PathBuf| {
             let refused = |source| ClientError::KeyFile { file: file.clone(), source };
             std::fs::read_to_string(file).map_err(refused)
@@ -96,11 +109,7 @@ impl KeyArgs {
             }
         }
         let key = self.key_file.as_ref().map(read).transpose()?;
-        let trust = Trust {
-            ca: self.ca.as_deref(),
-            identity: self.cert.as_deref().zip(self.cert_key.as_deref()),
-        };
-        Ok(Wire::connect(server, key.as_deref().map(str::trim), trust).await?)
+        Ok(key.map(|key| key.trim().to_owned()))
     }
 }
 
@@ -121,18 +130,19 @@ pub(super) struct ReferenceArgs {
 }
 
 impl ReferenceArgs {
-    pub(super) fn to_json(&self) -> Option<Value> {
-        let mut reference = serde_json::Map::new();
-        for (name, value) in [
-            ("order_number", &self.order_number),
-            ("created_at", &self.created_at),
-            ("amount", &self.amount),
-        ] {
-            if let Some(value) = value {
-                reference.insert(name.to_owned(), value.as_str().into());
-            }
+    /// `None` without a field.
+    pub(super) fn to_reference(&self) -> Option<Reference> {
+        let mut reference = Reference::new();
+        if let Some(number) = &self.order_number {
+            reference = reference.order_number(number);
         }
-        (!reference.is_empty()).then_some(Value::Object(reference))
+        if let Some(time) = &self.created_at {
+            reference = reference.created_at(time);
+        }
+        if let Some(amount) = &self.amount {
+            reference = reference.amount(amount);
+        }
+        (reference != Reference::new()).then_some(reference)
     }
 }
 
@@ -182,15 +192,19 @@ impl Tokens {
 }
 
 impl Target {
-    /// The tokens and the reference, as items of a request body.
-    pub(super) fn items(&self) -> Result<Vec<Value>, ClientError> {
-        let reference = self.reference.to_json();
-        let mut items = match self.tokens.read() {
+    /// The tokens and the reference. An error names a token by its number, and never shows it (P9).
+    pub(super) fn targets(&self) -> Result<Vec<jeton_client::Target>, ClientError> {
+        let reference = self.reference.to_reference();
+        let texts = match self.tokens.read() {
             Err(ClientError::NoTarget) if reference.is_some() => Vec::new(),
-            texts => texts?.into_iter().map(Value::from).collect(),
+            texts => texts?,
         };
-        items.extend(reference.map(|reference| json!({ "reference": reference })));
-        Ok(items)
+        for (at, text) in texts.iter().enumerate() {
+            let wrong = |error| ClientError::Token { number: at + 1, error };
+            Token::parse(text.as_bytes()).map_err(wrong)?;
+        }
+        let tokens = texts.into_iter().map(jeton_client::Target::Token);
+        Ok(tokens.chain(reference.map(jeton_client::Target::from)).collect())
     }
 }
 

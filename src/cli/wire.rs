@@ -1,7 +1,9 @@
-//! The HTTP client of the commands: sends one request after the other over one connection.
+//! The HTTP client of commands that ask an admin listener, and of the demo: sends one request after the
+//! other over one connection. Commands about tokens use the Rust client (`remote`).
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +14,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
+use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
@@ -22,7 +25,7 @@ use super::explain;
 use crate::tls::{self, TlsError};
 
 /// Maximum time for one request.
-const TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 /// Maximum length of an answer, in bytes.
 const ANSWER_LEN_MAX: usize = 32 << 20;
 
@@ -76,8 +79,6 @@ impl WireError {
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) body: Bytes,
-    /// The value of `Jeton-Position`.
-    pub(super) position: Option<String>,
 }
 
 /// TLS files of the client; all `None` without TLS.
@@ -109,18 +110,12 @@ impl Wire {
         if let Some(key) = &mut key {
             key.set_sensitive(true);
         }
+        let tls = tls_for(server, trust)?;
         if let Some(path) = server.strip_prefix("unix:") {
-            let sender = begin_unix(server, path, trust).await?;
+            let sender = begin_unix(server, path).await?;
             return Ok(Self { sender, host: HeaderValue::from_static("localhost"), key });
         }
         let Place { address, host, name } = place_of(server)?;
-        let tls = match &name {
-            Some(_) => Some(tls::client::config(trust.ca, trust.identity)?),
-            None if trust.ca.is_some() || trust.identity.is_some() => {
-                return Err(WireError::NotTls);
-            }
-            None => None,
-        };
         let failed = |source| WireError::Connect { server: server.to_owned(), source };
         let connecting = timeout(TIMEOUT, reach(&address));
         let socket = connecting.await.map_err(|_| WireError::Slow)?.map_err(failed)?;
@@ -158,24 +153,12 @@ impl Wire {
         timeout(TIMEOUT, exchange).await.map_err(|_| WireError::Slow)?
     }
 
-    /// Sends one request, with a JSON body if `body` is given.
+    /// Sends one request, with a JSON body if `body` is given, and with this `Idempotency-Key`.
     pub(super) async fn send(
         &mut self,
         method: Method,
         path: &str,
         key: Option<&str>,
-        body: Option<Vec<u8>>,
-    ) -> Result<Answer, WireError> {
-        let key = key.map(|key| ("idempotency-key", key));
-        self.send_with(method, path, key.as_slice(), body).await
-    }
-
-    /// The same with any headers.
-    pub(super) async fn send_with(
-        &mut self,
-        method: Method,
-        path: &str,
-        headers: &[(&'static str, &str)],
         body: Option<Vec<u8>>,
     ) -> Result<Answer, WireError> {
         let has_body = body.is_some();
@@ -190,21 +173,53 @@ impl Wire {
         if has_body {
             sent.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
-        for (name, value) in headers {
-            let value = HeaderValue::from_str(value).map_err(|_| WireError::Header(name))?;
-            sent.insert(*name, value);
+        if let Some(key) = key {
+            let refused = |_| WireError::Header("Idempotency-Key");
+            sent.insert("idempotency-key", HeaderValue::from_str(key).map_err(refused)?);
         }
         let exchange = async {
             self.sender.ready().await?;
             let response = self.sender.send_request(request).await?;
             let status = response.status();
-            let position = response.headers().get("jeton-position");
-            let position = position.and_then(|value| Some(value.to_str().ok()?.to_owned()));
             let body = Limited::new(response.into_body(), ANSWER_LEN_MAX).collect().await;
             let body = body.map_err(|_| WireError::Answer)?.to_bytes();
-            Ok(Answer { status, body, position })
+            Ok(Answer { status, body })
         };
         timeout(TIMEOUT, exchange).await.map_err(|_| WireError::Slow)?
+    }
+}
+
+/// The detail of a problem document (RFC 9457), which every refusal of a data listener is.
+pub(super) fn detail(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Problem {
+        detail: String,
+    }
+    serde_json::from_slice(body).ok().map(|problem: Problem| problem.detail)
+}
+
+/// The first line of a refusal in plain text, as the admin listener or a proxy sends it.
+pub(super) fn reason(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let line: String = text.trim().lines().next().unwrap_or_default().chars().take(200).collect();
+    match line.is_empty() {
+        true => "no reason given".to_owned(),
+        false => line.escape_debug().to_string(),
+    }
+}
+
+/// The TLS configuration for `server`; `None` where it speaks no TLS.
+pub(super) fn tls_for(
+    server: &str,
+    trust: Trust<'_>,
+) -> Result<Option<Arc<rustls::ClientConfig>>, WireError> {
+    let is_tls = !server.starts_with("unix:") && place_of(server)?.name.is_some();
+    if is_tls {
+        return Ok(Some(tls::client::config(trust.ca, trust.identity)?));
+    }
+    match trust.ca.is_some() || trust.identity.is_some() {
+        true => Err(WireError::NotTls),
+        false => Ok(None),
     }
 }
 
@@ -216,14 +231,7 @@ async fn reach(address: &str) -> Result<TcpStream, ConnectError> {
 }
 
 /// Connects to a Unix socket, which does not speak TLS.
-async fn begin_unix(
-    server: &str,
-    path: &str,
-    trust: Trust<'_>,
-) -> Result<SendRequest<Full<Bytes>>, WireError> {
-    if trust.ca.is_some() || trust.identity.is_some() {
-        return Err(WireError::NotTls);
-    }
+async fn begin_unix(server: &str, path: &str) -> Result<SendRequest<Full<Bytes>>, WireError> {
     let connected = timeout(TIMEOUT, UnixStream::connect(path)).await;
     let connected = connected.map_err(|_| WireError::Slow)?.map_err(ConnectError::Socket);
     let failed = |source| WireError::Connect { server: server.to_owned(), source };

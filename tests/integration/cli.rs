@@ -1,6 +1,10 @@
 //! The client commands against a real server: their output and their exit codes.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Output;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::client::Client;
 use crate::server::{Server, jeton, output};
@@ -100,4 +104,75 @@ fn a_server_that_is_not_there_is_named() {
     let stderr = String::from_utf8(output.stderr).expect("UTF-8");
     assert!(stderr.contains(&address), "{stderr}");
     assert!(!stderr.contains(&token), "the message contains the token: {stderr}");
+}
+
+/// Passes requests on, one on each connection, and cuts off so many answers.
+fn cutting(server: SocketAddr, answers: usize) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("its address"));
+    let (cut, left) = (Arc::new(AtomicUsize::new(0)), answers);
+    let counter = Arc::clone(&cut);
+    std::thread::spawn(move || {
+        for mut near in listener.incoming().flatten() {
+            let mut far = TcpStream::connect(server).expect("the server");
+            let mut bytes = [0; 4096];
+            let len = near.read(&mut bytes).expect("a request");
+            far.write_all(&bytes[..len]).expect("it is passed on");
+            let len = far.read(&mut bytes).expect("an answer");
+            if counter.load(Ordering::SeqCst) < left {
+                counter.fetch_add(1, Ordering::SeqCst);
+                continue;
+            }
+            near.write_all(&bytes[..len]).expect("it is passed back");
+        }
+    });
+    (url, cut)
+}
+
+#[test]
+fn p2_a_command_whose_answer_is_lost_asks_again_and_takes_one_use() {
+    let server = Server::shared();
+    let mut client = Client::of(&server);
+    let token = client.issued(r#"{"payload":"pay","uses":9}"#).token;
+    let (url, cut) = cutting(server.data, 2);
+    let output = output(jeton().args(["consume", &token, "--server", &url]));
+    assert_eq!((output.status.code(), &*output.stdout), (Some(0), &b"\"pay\"\n"[..]), "{output:?}");
+    assert_eq!((cut.load(Ordering::SeqCst), client.uses_left(&token)), (2, 8));
+}
+
+#[test]
+fn p2_a_command_whose_answers_are_all_lost_tells_the_key_that_settles_it() {
+    let server = Server::shared();
+    let mut client = Client::of(&server);
+    let token = client.issued(r#"{"payload":"pay","uses":9}"#).token;
+    let (url, _) = cutting(server.data, usize::MAX);
+    for (command, printed) in [("consume", Some("\"pay\"\n")), ("issue", None)] {
+        let argument = if command == "issue" { "1" } else { &token };
+        let lost = output(jeton().args([command, argument, "--server", &url]));
+        let said = String::from_utf8(lost.stderr).expect("UTF-8");
+        assert_eq!(lost.status.code(), Some(3), "{said}");
+        assert!(said.contains("the outcome is unknown") && !said.contains(&token), "{said}");
+        let key = said.split_once("--idempotency-key ").expect("the key is told").1;
+        let key = key.split_once(' ').expect("more is told").0;
+        let settle = || succeeds(&server, command, &[argument, "--idempotency-key", key]);
+        let settled = settle();
+        assert_eq!(settled, settle());
+        assert!(printed.is_none_or(|printed| settled == printed), "{settled}");
+        assert_eq!(client.uses_left(&token), 8);
+    }
+    let said = output(jeton().args(["revoke", &token, "--server", &url])).stderr;
+    let said = String::from_utf8(said).expect("UTF-8");
+    assert!(said.contains("repeat the command, which does no harm"), "{said}");
+}
+
+#[test]
+fn p9_a_malformed_token_is_named_by_its_number_before_anything_is_sent() {
+    let server = Server::shared();
+    let token = find_token(&succeeds(&server, "issue", &["1"]));
+    for command in ["consume", "resolve", "status", "revoke"] {
+        let said = fails(&server, command, &[&token, "secret-text"]);
+        assert!(said.contains("token 2: a token has 32 characters, not 11"), "{said}");
+        assert!(!said.contains("secret-text"), "{said}");
+    }
+    assert_eq!(succeeds(&server, "consume", &[&token]), "1\n");
 }

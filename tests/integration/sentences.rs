@@ -64,7 +64,7 @@ fn a_server_that_cannot_be_asked_is_explained() {
         ("http://127.0.0.1:1".to_owned(), "no server listens there: start jeton serve"),
         ("http://no-such-host.invalid:1".to_owned(), "is the name right?"),
         (format!("http://{other}"), "does not speak HTTP/1.1"),
-        (format!("http://{silent}"), "it closed the connection"),
+        (format!("http://{silent}"), "the outcome is unknown: the connection ended before"),
     ] {
         says(&["issue", "1", "--server", &server], what);
     }

@@ -1,5 +1,6 @@
 //! One call with its tries: what is tried again, when, and what an end means for a change.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -242,11 +243,12 @@ impl Call<'_> {
                     Lost::NoAnswer => {
                         Error::NoAnswer("the connection ended before the answer was complete")
                     }
+                    Lost::NotHttp => Error::NoAnswer("what answered does not speak HTTP/1.1"),
                     Lost::Timeout => Error::NoAnswer("no answer came in time"),
                 }
             }
             End::NotSent { .. } if now() >= self.ends_at => Error::Deadline,
-            End::NotSent { reason, .. } => Error::NoConnection(reason.clone()),
+            End::NotSent { why, .. } => Error::NoConnection(Arc::clone(why)),
         }
     }
 

@@ -30,14 +30,16 @@ pub struct Client {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Core { config, nodes, .. } = &self.shared.core;
-        let servers: Vec<_> = config.origins.iter().map(|origin| &origin.address).collect();
-        let asks = servers[nodes.current()];
+        let servers: Vec<_> =
+            config.origins.iter().map(|origin| origin.address.to_string()).collect();
+        let asks = &servers[nodes.current()];
         f.debug_struct("Client").field("servers", &servers).field("asks", asks).finish()
     }
 }
 
 impl Client {
-    /// A client of the server at `url`, such as `http://127.0.0.1:7450`.
+    /// A client of the server at `url`: `http://HOST:PORT`, `https://HOST:PORT`, or on Unix `unix:PATH`, a
+    /// socket.
     ///
     /// # Errors
     /// [`Error::Malformed`]: the URL is none.

@@ -18,11 +18,30 @@ const AGE_MAX: Duration = Duration::from_secs(300);
 /// Longer times would pass the end of what a clock can say.
 const TIME_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Address {
+    /// `host:port`.
+    Tcp(String),
+    /// A Unix socket.
+    #[cfg(unix)]
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => f.write_str(address),
+            #[cfg(unix)]
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
 /// A server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Origin {
-    /// `host:port`, to connect to.
-    pub(crate) address: String,
+    pub(crate) address: Address,
     /// For `Host`.
     pub(crate) host: HeaderValue,
     /// The name that its certificate must have; `None` without TLS.
@@ -210,7 +229,13 @@ pub(crate) fn bearer(key: &str) -> Result<HeaderValue, Error> {
 }
 
 fn origin(url: &str) -> Result<Origin, Error> {
-    const FORM: Error = Error::Malformed("urls: must be http://HOST:PORT or https://HOST:PORT");
+    const FORM: Error =
+        Error::Malformed("urls: must be http://HOST:PORT, https://HOST:PORT or unix:PATH");
+    #[cfg(unix)]
+    if let Some(path) = url.strip_prefix("unix:").filter(|path| !path.is_empty()) {
+        let (address, host) = (Address::Unix(path.into()), HeaderValue::from_static("localhost"));
+        return Ok(Origin { address, host, name: None });
+    }
     let uri: Uri = url.parse().map_err(|_| FORM)?;
     let authority = uri.authority().ok_or(FORM)?;
     let is_tls = match uri.scheme_str() {
@@ -235,7 +260,8 @@ fn origin(url: &str) -> Result<Origin, Error> {
     };
     let named = if port == standard { host.clone() } else { format!("{host}:{port}") };
     let named = HeaderValue::from_str(&named).map_err(|_| FORM)?;
-    Ok(Origin { address: format!("{host}:{port}"), host: named, name: is_tls.then_some(name) })
+    let address = Address::Tcp(format!("{host}:{port}"));
+    Ok(Origin { address, host: named, name: is_tls.then_some(name) })
 }
 
 /// The same configuration, without protocols that the client does not speak.
@@ -273,8 +299,10 @@ mod tests {
     #[test]
     fn an_url_is_a_bare_address() {
         let of = |url: &str| origin(url).unwrap();
-        assert_eq!(of("http://127.0.0.1:7450").address, "127.0.0.1:7450");
-        assert_eq!(of("https://[::1]/").address, "[::1]:443");
+        assert_eq!(of("http://127.0.0.1:7450").address.to_string(), "127.0.0.1:7450");
+        assert_eq!(of("https://[::1]/").address.to_string(), "[::1]:443");
+        #[cfg(unix)]
+        assert_eq!(of("unix:/run/jeton").address.to_string(), "unix:/run/jeton");
         assert_eq!(of("http://Shop:80").host, "shop");
         assert_eq!(of("http://shop_1.example:7450").host, "shop_1.example:7450");
         assert!(of("https://shop").name.is_some() && of("http://shop").name.is_none());
@@ -291,6 +319,7 @@ mod tests {
             "http://a b",
             "http://a/#b",
             "http://",
+            "unix:",
         ];
         for wrong in wrong {
             assert!(origin(wrong).is_err(), "{wrong}");

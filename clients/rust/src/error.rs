@@ -1,6 +1,7 @@
 //! Errors. No message contains a token, a payload or a key.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,7 +32,10 @@ impl IdempotencyKey {
     }
 
     /// A key of 24 random bytes, as base64url.
-    pub(crate) fn random() -> Result<Self, Error> {
+    ///
+    /// # Errors
+    /// [`Error::Malformed`]: the system has no random bytes.
+    pub fn random() -> Result<Self, Error> {
         let mut bytes = [0; 24];
         let filled = getrandom::fill(&mut bytes);
         filled.map_err(|_| Error::Malformed("key: the system has no random bytes; give one"))?;
@@ -168,6 +172,35 @@ impl Problem {
     }
 }
 
+/// Why no connection could be opened. No answer of the server is in it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoConnection {
+    /// The name of the host has no address.
+    #[error("the name of the server has no address")]
+    Name(#[source] io::Error),
+    /// No address of the server accepted a connection.
+    #[error("{}", .0.kind())]
+    Connect(#[source] io::Error),
+    /// The TLS handshake failed; its cause may be a `rustls::Error`.
+    #[error("{}", handshake(.0))]
+    Handshake(#[source] io::Error),
+    /// The server accepted no connection within the time of a try.
+    #[error("the server did not accept the connection in time")]
+    Slow,
+    /// No connection became free within the time of the call.
+    #[error("all connections are in use (connections_max)")]
+    AllInUse,
+    /// A connection ended before the request was sent.
+    #[error("the connection had died")]
+    Died,
+}
+
+fn handshake(error: &io::Error) -> String {
+    let of_tls = error.get_ref().and_then(|it| it.downcast_ref::<rustls::Error>());
+    of_tls.map_or_else(|| error.kind().to_string(), ToString::to_string)
+}
+
 /// Why a call failed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -188,7 +221,7 @@ pub enum Error {
     },
     /// No connection could be opened. Nothing was sent.
     #[error("no connection could be opened: {0}")]
-    NoConnection(String),
+    NoConnection(Arc<NoConnection>),
     /// A request was sent, and no complete answer came. Of a read only: it changed nothing.
     #[error("{0}")]
     NoAnswer(&'static str),

@@ -47,7 +47,7 @@ mod types;
 
 pub use client::Client;
 pub use config::Builder;
-pub use error::{Error, IdempotencyKey, Problem, ProblemKind};
+pub use error::{Error, IdempotencyKey, NoConnection, Problem, ProblemKind};
 pub use issue::{Issue, Issued, Ttl};
 pub use types::{Payload, Read, Reference, Status, Target, Token};
 

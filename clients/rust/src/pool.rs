@@ -19,9 +19,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_rustls::TlsConnector;
 
-use crate::config::{Config, Origin};
+use crate::config::{Address, Config, Origin};
 use crate::core::{lock, now};
-use crate::error::Problem;
+use crate::error::{NoConnection, Problem};
 
 /// An answer.
 pub(crate) struct Answer {
@@ -36,6 +36,8 @@ pub(crate) enum Lost {
     /// A kept connection had died: nothing of the answer came.
     KeptDied,
     NoAnswer,
+    /// Something came that is no HTTP/1.1.
+    NotHttp,
     Timeout,
     TooLarge,
 }
@@ -54,7 +56,7 @@ pub(crate) enum End {
     Answer(Answer),
     /// Nothing was sent.
     NotSent {
-        reason: String,
+        why: Arc<NoConnection>,
         had_died: bool,
     },
     Lost(Lost),
@@ -171,9 +173,9 @@ impl Pool {
         bounds: Try,
         is_sent: &mut bool,
     ) -> End {
-        let not_sent = |reason: &str| End::NotSent { reason: reason.to_owned(), had_died: false };
+        let not_sent = |why| End::NotSent { why: Arc::new(why), had_died: false };
         let Ok(Ok(_permit)) = timeout_at(bounds.ends_at, self.free.acquire()).await else {
-            return not_sent("all connections are in use (connections_max)");
+            return not_sent(NoConnection::AllInUse);
         };
         // A try begins when it has a connection.
         let ends_at = bounds.ends_at.min(now() + bounds.timeout);
@@ -181,8 +183,8 @@ impl Pool {
             Some(connection) => (connection, true),
             None => match timeout_at(ends_at, self.open(origin, ends_at)).await {
                 Ok(Ok(connection)) => (connection, false),
-                Ok(Err(error)) => return not_sent(&reason(&error)),
-                Err(_) => return not_sent("the server did not accept the connection in time"),
+                Ok(Err(why)) => return not_sent(why),
+                Err(_) => return not_sent(NoConnection::Slow),
             },
         };
         *is_sent = true;
@@ -195,10 +197,17 @@ impl Pool {
             }
             Ok(Err(Failed::NotSent)) => {
                 *is_sent = false;
-                End::NotSent { reason: "the connection had died".to_owned(), had_died: is_kept }
+                End::NotSent { why: Arc::new(NoConnection::Died), had_died: is_kept }
             }
+            Ok(Err(Failed::Handshake(error))) if !is_kept => {
+                *is_sent = false;
+                not_sent(NoConnection::Handshake(error))
+            }
+            Ok(Err(Failed::NotHttp)) => End::Lost(Lost::NotHttp),
             Ok(Err(Failed::NoHead)) if is_kept => End::Lost(Lost::KeptDied),
-            Ok(Err(Failed::NoHead | Failed::Cut)) => End::Lost(Lost::NoAnswer),
+            Ok(Err(Failed::NoHead | Failed::Handshake(_) | Failed::Cut)) => {
+                End::Lost(Lost::NoAnswer)
+            }
             Ok(Err(Failed::TooLarge)) => End::Lost(Lost::TooLarge),
         }
     }
@@ -228,33 +237,48 @@ impl Pool {
         }
     }
 
-    async fn open(&self, origin: &Arc<Origin>, ends_at: Instant) -> io::Result<Connection> {
+    async fn open(
+        &self,
+        origin: &Arc<Origin>,
+        ends_at: Instant,
+    ) -> Result<Connection, NoConnection> {
         // Those in use and the idle ones together are not too many.
         let in_use = self.config.connections_max.saturating_sub(self.free.available_permits());
         while self.idle().len() + in_use > self.config.connections_max {
             self.idle().pop_front();
         }
-        let socket = connect(&origin.address, ends_at).await?;
-        socket.set_nodelay(true)?;
         let made_at = now();
         // An idle connection is closed at its age too. No try lasts as long.
         let dies_at =
             made_at + self.config.connection_age.max(self.usable + self.config.try_timeout);
-        let (sender, task) = match (&origin.name, &self.config.tls) {
-            (Some(name), Some(tls)) => {
-                let connector = TlsConnector::from(tls.clone());
-                begin(connector.connect(name.clone(), socket).await?, dies_at).await?
+        let begun = match &origin.address {
+            #[cfg(unix)]
+            Address::Unix(path) => {
+                let socket = tokio::net::UnixStream::connect(path).await;
+                begin(socket.map_err(NoConnection::Connect)?, dies_at).await
             }
-            _ => begin(socket, dies_at).await?,
+            Address::Tcp(address) => {
+                let socket = connect(address, ends_at).await?;
+                socket.set_nodelay(true).map_err(NoConnection::Connect)?;
+                match (&origin.name, &self.config.tls) {
+                    (Some(name), Some(tls)) => {
+                        let connecting = TlsConnector::from(tls.clone());
+                        let stream = connecting.connect(name.clone(), socket).await;
+                        begin(stream.map_err(NoConnection::Handshake)?, dies_at).await
+                    }
+                    _ => begin(socket, dies_at).await,
+                }
+            }
         };
+        let (sender, task) = begun.map_err(NoConnection::Connect)?;
         Ok(Connection { origin: origin.clone(), sender, task, made_at })
     }
 }
 
 /// Connects to the first address of a name that answers. Each gets its share of the time, so one that is
 /// silent does not take that of the others.
-async fn connect(name: &str, ends_at: Instant) -> io::Result<TcpStream> {
-    let addresses: Vec<_> = lookup_host(name).await?.collect();
+async fn connect(name: &str, ends_at: Instant) -> Result<TcpStream, NoConnection> {
+    let addresses: Vec<_> = lookup_host(name).await.map_err(NoConnection::Name)?.collect();
     let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for (at, address) in addresses.iter().enumerate() {
         let left = u32::try_from(addresses.len() - at).unwrap_or(u32::MAX);
@@ -265,7 +289,7 @@ async fn connect(name: &str, ends_at: Instant) -> io::Result<TcpStream> {
             Err(_) => io::ErrorKind::TimedOut.into(),
         };
     }
-    Err(failed)
+    Err(NoConnection::Connect(failed))
 }
 
 async fn begin<S>(
@@ -287,16 +311,14 @@ where
     Ok((sender, task))
 }
 
-/// What the system or TLS says of a connection that could not be opened. No answer is in it.
-fn reason(error: &io::Error) -> String {
-    let of_tls = error.get_ref().and_then(|it| it.downcast_ref::<rustls::Error>());
-    of_tls.map_or_else(|| error.kind().to_string(), ToString::to_string)
-}
-
 enum Failed {
     NotSent,
+    /// The server refused the TLS handshake after this end had completed it, so it read no request.
+    Handshake(io::Error),
     /// No head of an answer came.
     NoHead,
+    /// No head of HTTP/1.1 came, but something else.
+    NotHttp,
     Cut,
     TooLarge,
 }
@@ -313,11 +335,36 @@ async fn exchange(
     let response: Response<Incoming> =
         response.map_err(|mut error| match error.take_message() {
             Some(_) => Failed::NotSent,
-            None => Failed::NoHead,
+            None => headless(error.error()),
         })?;
     let (head, body) = response.into_parts();
     let body = Limited::new(body, max).collect().await.map_err(|error| {
         if error.is::<LengthLimitError>() { Failed::TooLarge } else { Failed::Cut }
     })?;
     Ok(Answer { status: head.status.as_u16(), headers: head.headers, body: body.to_bytes() })
+}
+
+/// Why no head came. A server that demands a certificate says so only after the client has completed its
+/// part of the handshake (RFC 8446, section 4.4.2.4), and has read no request then.
+fn headless(error: &hyper::Error) -> Failed {
+    use rustls::AlertDescription as Alert;
+    if error.is_parse() {
+        return Failed::NotHttp;
+    }
+    let of_io = std::error::Error::source(error).and_then(|it| it.downcast_ref::<io::Error>());
+    let of_tls = of_io.and_then(|it| it.get_ref()?.downcast_ref::<rustls::Error>());
+    match of_tls {
+        Some(rustls::Error::AlertReceived(
+            alert @ (Alert::CertificateRequired
+            | Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::UnknownCA
+            | Alert::AccessDenied
+            | Alert::HandshakeFailure),
+        )) => Failed::Handshake(io::Error::other(rustls::Error::AlertReceived(*alert))),
+        _ => Failed::NoHead,
+    }
 }

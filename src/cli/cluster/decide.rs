@@ -5,11 +5,11 @@ use http::Method;
 use tokio::time::timeout;
 
 use super::failure::ClusterFailure;
-use crate::cli::client::reason;
 use crate::cli::exit::MISTAKEN;
 use crate::cli::failure::{ClientError, code_of};
 use crate::cli::out;
 use crate::cli::target::AdminArgs;
+use crate::cli::wire::reason;
 use crate::model::cluster::NodeId;
 
 /// Time for an answer: a decision waits until it has landed, and elections take seconds.

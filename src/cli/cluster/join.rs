@@ -10,11 +10,11 @@ use serde::Deserialize;
 use super::failure::ClusterFailure;
 use super::given::{secret_of, settings_of};
 use crate::cli::backup::{BackupFailure, Copied, copy_log};
-use crate::cli::client::reason;
 use crate::cli::failure::{ClientError, code_of};
 use crate::cli::out::{self, tell};
 use crate::cli::settings::Given;
 use crate::cli::target::AdminArgs;
+use crate::cli::wire::reason;
 use crate::model::token::Secret;
 
 /// `jeton cluster join`

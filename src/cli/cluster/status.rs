@@ -9,11 +9,11 @@ use http::{Method, StatusCode};
 use serde::Deserialize;
 use tokio::time::{sleep, timeout};
 
-use crate::cli::client::reason;
 use crate::cli::exit::{FAILED, MISTAKEN, UNANSWERED};
 use crate::cli::failure::ClientError;
 use crate::cli::out::{self, tell};
 use crate::cli::target::AdminArgs;
+use crate::cli::wire::reason;
 use crate::clock::{Clock, SystemClock};
 use crate::model::cluster::NodeId;
 use crate::model::text::parse_duration;

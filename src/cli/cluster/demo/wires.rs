@@ -128,7 +128,7 @@ fn may_pass(status: StatusCode) -> bool {
 }
 
 fn refusal(answer: &Answer) -> String {
-    format!("{}: {}", answer.status, crate::cli::client::reason(&answer.body))
+    format!("{}: {}", answer.status, crate::cli::wire::reason(&answer.body))
 }
 
 /// A path for a message, which has no token (P9).
