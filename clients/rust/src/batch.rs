@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 
+use crate::alone::{Alone, Driven};
 use crate::answers;
 use crate::core::{Core, random};
 use crate::error::{Error, ProblemKind};
@@ -41,8 +42,21 @@ impl Shared {
         read: Read,
         ends_at: Instant,
     ) -> Result<Option<Payload>, Error> {
-        let item = target.to_json()?.into();
+        let item: Arc<str> = target.to_json()?.into();
         let key = self.lane(read, is_reference(target));
+        let make = || {
+            // A request that is never polled gives its place back too.
+            let returned = Returned { shared: self.clone(), key: key.clone() };
+            let item = Arc::clone(&item);
+            Alone::new(async move {
+                let Returned { shared, key } = &returned;
+                let payloads = ask(&shared.core, &[item], &key.read, ends_at).await?;
+                Ok(payloads.into_iter().next().flatten())
+            })
+        };
+        if let Some(alone) = self.lanes.go_alone(&key, make) {
+            return Driven(alone).await;
+        }
         let (mut waiting, departing) = self.lanes.join(&key, |lane| lane.join(item, ends_at));
         // In a task of its own: a caller that is not polled must not keep those who gather.
         self.start(&key, departing);
@@ -159,7 +173,7 @@ async fn send(core: &Core, places: Vec<Place>, read: &Read, ends_at: Instant) {
 
 async fn ask(
     core: &Core,
-    part: &[Place],
+    part: &[impl AsRef<str>],
     read: &Read,
     ends_at: Instant,
 ) -> Result<Vec<Option<Payload>>, Error> {

@@ -7,11 +7,12 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
+use crate::alone::Alone;
 use crate::core::lock;
 use crate::error::Error;
 use crate::types::{Payload, Read};
@@ -44,6 +45,8 @@ pub(crate) struct Lanes(Mutex<HashMap<LaneKey, Lane>>);
 pub(crate) struct Lane {
     /// Batches that were sent and are not back.
     out: usize,
+    /// Those of them that their callers drive.
+    alone: Vec<Weak<Alone>>,
     /// The oldest is the first; only the last one has room.
     gathering: VecDeque<Batch>,
     /// Number of the first one that gathers.
@@ -176,18 +179,47 @@ impl Lane {
 
 impl Lanes {
     /// Lets a caller join a lane. Returns what `join` returned, and the batches to be sent now. These have
-    /// items of this caller alone: a batch gathers items of others only while four are under way.
+    /// items of this caller alone: a batch gathers items of others only while four are under way. If
+    /// items gather, the requests under way are no longer driven by their callers.
     pub(crate) fn join<W>(
         &self,
         key: &LaneKey,
         join: impl FnOnce(&mut Lane) -> W,
     ) -> (W, Vec<Batch>) {
+        let (joined, departing, alone) = self.with(key, |lane| {
+            let (joined, departing) = (join(lane), lane.departures());
+            let gathers = !lane.gathering.is_empty();
+            (joined, departing, if gathers { std::mem::take(&mut lane.alone) } else { Vec::new() })
+        });
+        alone.iter().filter_map(Weak::upgrade).for_each(|alone| alone.hand_over());
+        (joined, departing)
+    }
+
+    /// Makes a request that its caller drives, if it may go at once.
+    pub(crate) fn go_alone(
+        &self,
+        key: &LaneKey,
+        make: impl FnOnce() -> Arc<Alone>,
+    ) -> Option<Arc<Alone>> {
+        self.with(key, |lane| {
+            if lane.out == BATCHES_OUT_MAX {
+                return None;
+            }
+            lane.out += 1;
+            let made = make();
+            lane.alone.retain(|alone| alone.strong_count() > 0);
+            lane.alone.push(Arc::downgrade(&made));
+            Some(made)
+        })
+    }
+
+    fn with<W>(&self, key: &LaneKey, work: impl FnOnce(&mut Lane) -> W) -> W {
         let mut lanes = lock(&self.0);
         let lane = match lanes.get_mut(key) {
             Some(lane) => lane,
             None => lanes.entry(key.clone()).or_default(),
         };
-        (join(lane), lane.departures())
+        work(lane)
     }
 
     /// A batch that went has ended. Returns the batches that go now.

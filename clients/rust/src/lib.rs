@@ -27,10 +27,12 @@
 //!
 //! [`Client`] makes an operation (`ops`) and gives it to `call`, which tries it up to three times on a
 //! node (`nodes`), each time over a connection of `pool`; `answers` reads what came. A resolve goes
-//! through `lanes` first, which decide with whom it shares a request; `batch` makes the call for all.
+//! through `lanes` first, which decide with whom it shares a request; `batch` makes the call for all. One
+//! that goes at once is driven by its caller (`alone`).
 
 #![deny(missing_docs, unsafe_code)]
 
+mod alone;
 mod answers;
 mod batch;
 mod call;
