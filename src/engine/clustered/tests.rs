@@ -19,7 +19,7 @@ use crate::model::record::replication::Ended;
 use crate::model::time::UnixMillis;
 use crate::model::token::{Digest, Digester, Secret};
 use crate::testkit::clock::ManualClock;
-use crate::testkit::disk::Memory;
+use crate::testkit::disk::{Keep, Memory};
 use crate::wal::{self, Preparing};
 
 const START: UnixMillis = UnixMillis(1_700_000_000_000);
@@ -156,6 +156,34 @@ fn p2_what_counts_next_survives_the_release_of_every_segment_but_the_current_one
     land(&mut node, message(seq + 2, MessageKind::Batch, 60, time, issue(60, 90_000, 10)));
     let digest = Digest::from_bytes([60; 16]);
     assert!(node.engine().status(&digest, time).is_some());
+}
+
+/// The frame that states the members may not fit where a shorter one does, such as that of a release.
+#[test]
+fn p2_no_segment_is_released_while_the_disk_has_no_room_to_state_what_counts_next() {
+    let (mut short, mut released) = (0, 0);
+    for space in (1_560..2_000).step_by(20) {
+        let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
+        let mut node = open_at(&disk, Box::new(Nobody), Arc::clone(&clock)).unwrap();
+        land(&mut node, message(1, MessageKind::Genesis, 0, START, Vec::new()));
+        land(&mut node, message(2, MessageKind::Hello, 0, START, Vec::new()));
+        for batch in 1..40 {
+            disk.set_space_left(Some(space));
+            let time = UnixMillis(START.0 + batch * 1_000);
+            let body = issue(batch as u8, 100, 1_500);
+            land(&mut node, message(batch + 2, MessageKind::Batch, batch, time, body));
+            (0..3).for_each(|_| node.turn(true));
+            short += u64::from(node.engine().readiness().is_err());
+            let again = open(&disk.crash(Keep::Synced)).unwrap().follower().state();
+            let before = node.follower().state();
+            assert_eq!((again.position, &again.members), (before.position, &before.members));
+            disk.set_space_left(None);
+            clock.advance(1_000);
+            node.turn(true);
+        }
+        released += node.engine().stats().log.segments_released;
+    }
+    assert!(short > 20 && released > 20, "{short} times without room, {released} released");
 }
 
 #[test]

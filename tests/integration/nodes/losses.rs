@@ -261,7 +261,7 @@ fn issue_for(lab: &mut Lab, at: usize, id: u64, len: usize, ttl_ms: u64) {
 #[test]
 fn p8_a_stream_that_became_slow_gets_each_batch_once() {
     let mut lab = lab();
-    lab.stream.set_faults(Faults { delay_ms: 700, ..Faults::default() });
+    lab.stream.set_faults(Faults { delay_ms: 1_500, ..Faults::default() });
     let repeats = |lab: &mut Lab, ids: std::ops::Range<u64>| {
         let before = (lab.truth.counted, lab.truth.repeats);
         for id in ids {

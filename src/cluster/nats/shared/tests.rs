@@ -125,9 +125,10 @@ fn begin_of_the_stream_is_told_to_those_alone_that_are_behind() {
     assert_eq!(shared.want(), None);
     assert_eq!(shared.next(9, NOW), Err(Next::Quiet));
     assert_eq!(shared.offer(message(9, "a")), Offered::Taken);
-    // What was ready before the purge is still followed.
-    shared.begins(20);
+    // What was ready before the purge is still followed, and so is what comes after it.
+    shared.begins(10);
     assert_eq!(shared.next(9, NOW), Ok(message(9, "a")));
+    assert_eq!(shared.next(10, NOW), Err(Next::Quiet));
 }
 
 #[test]
@@ -168,8 +169,13 @@ fn hole_is_doubted_until_its_message_comes() {
     shared.doubt(Loss::Hole { seq: 4 }, 3);
     assert_eq!(shared.offer(message(4, "a")), Offered::Taken);
     assert!(!shared.is_in_doubt());
-    shared.doubt(Loss::Hole { seq: 4 }, 3);
+    shared.doubt(Loss::Hole { seq: 5 }, 3);
+    shared.no_doubt();
+    shared.doubt(Loss::Hole { seq: 5 }, 3);
     assert_eq!(shared.is_lost(), None);
+    shared.no_doubt();
+    shared.doubt(Loss::Hole { seq: 5 }, 3);
+    assert_eq!(shared.is_lost(), Some(Loss::Hole { seq: 5 }));
 }
 
 #[test]
