@@ -1,7 +1,7 @@
 //! `jeton cluster demo`, as a person runs it: a whole run, one that is interrupted, and one without
 //! a nats-server.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -56,15 +56,24 @@ fn assert_nothing_left(dir: &Path) {
 
 /// Starts a demo, and reads what it prints until a line has this text.
 fn begun(dir: &Path, args: &[&str], text: &str) -> Child {
+    let (mut errors, given) = std::io::pipe().expect("a pipe");
     let mut child = demo(dir, args)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(given)
         .spawn()
         .expect("it starts");
     let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
     let mut lines = lines.map_while(Result::ok);
-    assert!(lines.any(|line| line.contains(text)), "it ended before {text:?}");
+    let mut printed = Vec::new();
+    while !printed.last().is_some_and(|line: &String| line.contains(text)) {
+        let Some(line) = lines.next() else {
+            let mut said = String::new();
+            errors.read_to_string(&mut said).expect("UTF-8");
+            panic!("it ended before {text:?}: {printed:#?}\n{said}");
+        };
+        printed.push(line);
+    }
     // It prints more: a closed pipe would end it.
     std::thread::spawn(move || lines.for_each(drop));
     child

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::ops::RangeInclusive;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -27,13 +28,14 @@ const PROGRAM: &str = "nats-server";
 const NAME: &str = "figures";
 /// For an election, a start and a catch-up.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// How often something is looked at that takes its time.
+/// Pause before something is looked at again.
 const LOOK: Duration = Duration::from_millis(20);
 /// Bytes that the stream may hold.
 const STREAM_MAX: &str = "8GiB";
 /// Ports begin here, below those that the system gives to connections.
 const PORT_MIN: u16 = 20_000;
-const PORTS: u16 = 12_000;
+const BLOCK: u16 = 16;
+const BLOCKS: u16 = 375;
 
 /// A NATS server.
 struct Server {
@@ -60,6 +62,8 @@ pub struct Cluster {
     /// What every sync of the servers takes longer.
     delay: Duration,
     folder: Folder,
+    /// Holds the block of ports.
+    _first: TcpListener,
 }
 
 /// Why no cluster can be started here, if none can.
@@ -95,10 +99,10 @@ impl Cluster {
         let base = binary::scratch(scratch);
         folder::remove_abandoned(&base);
         let folder = Folder::new(&base)?;
-        let mut ports = free_ports(COUNT * 5)?.into_iter();
+        let (_first, mut ports) = free_ports()?;
         let mut port = || ports.next().unwrap_or_default();
-        let (nodes, servers) = (Vec::new(), Vec::new());
-        let mut cluster = Self { nodes, servers, jeton, nats, delay, folder };
+        let mut cluster =
+            Self { nodes: vec![], servers: vec![], jeton, nats, delay, folder, _first };
         for _ in 0..COUNT {
             let (client, route, monitor) = (port(), port(), port());
             cluster.servers.push(Server { client, route, monitor, process: None });
@@ -354,15 +358,17 @@ fn leader_in(jsz: &Value) -> Option<usize> {
     (0..COUNT).find(|n| server_name(*n) == leader)
 }
 
-/// Ports that are free now, all different.
-fn free_ports(count: usize) -> Result<Vec<u16>> {
-    let begin = u16::try_from(std::process::id() % u32::from(PORTS)).unwrap_or_default();
-    let ports = (0..PORTS).map(|n| PORT_MIN + (begin + n) % PORTS);
-    let held = ports.filter_map(|port| TcpListener::bind(local(port)).ok()).take(count);
-    // All are held until the last one is found.
-    let held: Vec<TcpListener> = held.collect();
-    let found = held.iter().map(|one| one.local_addr().map(|address| address.port()));
-    found.collect::<std::io::Result<_>>().map_err(io("find free ports"))
+/// A block of ports that are all free, and the listener of the first that keeps others off it.
+fn free_ports() -> Result<(TcpListener, RangeInclusive<u16>)> {
+    let begin = u16::try_from(std::process::id() % u32::from(BLOCKS)).unwrap_or_default();
+    let mut blocks = (0..BLOCKS).map(|n| PORT_MIN + (begin + n) % BLOCKS * BLOCK);
+    let bind = |port| TcpListener::bind(local(port)).ok();
+    let taken = |first| {
+        let (held, ports) = (bind(first)?, first + 1..=first + BLOCK - 1);
+        ports.clone().all(|port| bind(port).is_some()).then_some((held, ports))
+    };
+    let none = || io("find free ports")(std::io::ErrorKind::AddrNotAvailable.into());
+    blocks.find_map(taken).ok_or_else(none)
 }
 
 #[expect(clippy::disallowed_methods, reason = "how long real processes take")]
@@ -387,10 +393,8 @@ mod tests {
     }
 
     #[test]
-    fn ports_are_free_and_different() {
-        let mut ports = free_ports(15).expect("there are some");
-        ports.sort_unstable();
-        ports.dedup();
-        assert_eq!(ports.len(), 15);
+    fn two_clusters_have_no_port_in_common() {
+        let (one, other) = (free_ports().expect("a block"), free_ports().expect("a block"));
+        assert!(one.1.len() == COUNT * 5 && one.1.clone().all(|port| !other.1.contains(&port)));
     }
 }

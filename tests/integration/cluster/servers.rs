@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The next port to try. Below those that the system gives to connections: between the choice and
 /// its use, a connection could take one of them.
 static PORT: AtomicU16 = AtomicU16::new(0);
+/// Ports of servers in tests, in blocks: one for each process of tests.
+const PORT_MIN: u16 = 26_000;
+const PORT_END: u16 = 32_000;
+const BLOCK: u16 = 1_500;
 
 /// An IPv4 address, and the program with its arguments that starts another one there.
 #[derive(Clone)]
@@ -349,16 +354,19 @@ pub fn opened(config: Config) -> Nats {
     nats
 }
 
-/// A port that is free now, and that no other test of this process uses.
+/// A port that is free now, and that no other test uses: each process of tests holds the first port of
+/// its block while it runs, and the demo's ports are lower.
 fn free() -> u16 {
-    // Other processes begin elsewhere.
-    let begin = u16::try_from(std::process::id() % 100).expect("small") * 100;
-    loop {
-        let port = 20_000 + (begin + PORT.fetch_add(1, Ordering::Relaxed)) % 10_000;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
+    static FIRST: OnceLock<TcpListener> = OnceLock::new();
+    let bind = |port| TcpListener::bind(("127.0.0.1", port)).ok();
+    let first = FIRST.get_or_init(|| {
+        let mut blocks = (PORT_MIN..PORT_END).step_by(usize::from(BLOCK));
+        blocks.find_map(bind).expect("a block of ports")
+    });
+    let first = first.local_addr().expect("bound").port();
+    let mut ports =
+        (0..BLOCK).map(|_| first + 1 + PORT.fetch_add(1, Ordering::Relaxed) % (BLOCK - 1));
+    ports.find(|port| bind(*port).is_some()).expect("a free port")
 }
 
 /// Repeats until it succeeds.

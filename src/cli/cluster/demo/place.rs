@@ -15,7 +15,9 @@ use crate::permissions::DIR_MODE;
 
 /// Ports for listeners begin here, below those that the system gives to connections.
 const PORT_MIN: u16 = 20_000;
-const PORTS: u16 = 12_000;
+/// Ports of a block: one that the demo holds, and those of its processes.
+const BLOCK: u16 = 16;
+const BLOCKS: u16 = 375;
 
 /// A process, which is not running or is.
 pub(super) struct Actor {
@@ -59,15 +61,42 @@ pub(super) fn make_dir() -> Result<PathBuf, DemoFailure> {
     Ok(dir)
 }
 
-/// Ports that are free now, all different.
-pub(super) fn free_ports(count: usize) -> std::io::Result<Vec<u16>> {
-    let begin = u16::try_from(std::process::id() % u32::from(PORTS)).unwrap_or_default();
-    let candidates = (0..PORTS).map(|n| PORT_MIN + (begin + n) % PORTS);
-    let bound = candidates.filter_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok());
-    // All are held until the last one is found.
-    let held: Vec<TcpListener> = bound.take(count).collect();
-    if held.len() < count {
-        return Err(std::io::ErrorKind::AddrNotAvailable.into());
+/// Ports for the processes of a demo. While this lives, no other demo uses them, also when the process
+/// that listens at one of them was killed and has not started again.
+pub(super) struct Ports {
+    pub(super) list: Vec<u16>,
+    /// Holds the first port of the block, so that nobody else takes the block.
+    _first: TcpListener,
+}
+
+impl Ports {
+    /// A block of ports that are all free.
+    pub(super) fn free() -> std::io::Result<Self> {
+        let begin = u16::try_from(std::process::id() % u32::from(BLOCKS)).unwrap_or_default();
+        let blocks = (0..BLOCKS).map(|n| PORT_MIN + (begin + n) % BLOCKS * BLOCK);
+        let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok();
+        let mut found = blocks.filter_map(|first| {
+            let list: Vec<u16> = (first + 1..first + BLOCK).collect();
+            let _first = bind(first)?;
+            list.iter().all(|port| bind(*port).is_some()).then_some(Self { list, _first })
+        });
+        found.next().ok_or_else(|| std::io::ErrorKind::AddrNotAvailable.into())
     }
-    held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_demos_have_no_port_in_common_and_one_that_ended_leaves_its_ports() {
+        let bound = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+        let (one, other) = (Ports::free().expect("a block"), Ports::free().expect("a block"));
+        assert_eq!((one.list.len(), other.list.len()), (15, 15));
+        assert!(one.list.iter().all(|port| !other.list.contains(port)));
+        let first = one.list[0] - 1;
+        assert!(!bound(&first));
+        drop(one);
+        assert!(bound(&first));
+    }
 }

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use super::bound::bound;
 use super::failure::DemoFailure;
-use super::place::{Actor, free_ports, make_dir, prepare};
+use super::place::{Actor, Ports, make_dir, prepare};
 use super::program::NatsServer;
 use crate::cli::out::{tell, write_new};
 use crate::clock::{Clock, SystemClock};
@@ -56,25 +56,27 @@ pub(super) struct Stage {
     /// Whether processes stay when the demo ends well.
     outlives: bool,
     keeps_folder: bool,
+    _ports: Ports,
 }
 
 impl Stage {
     /// Makes the folder and chooses the ports.
     pub(super) fn new(nats: NatsServer, outlives: bool) -> Result<Self, DemoFailure> {
         let jeton = std::env::current_exe().map_err(DemoFailure::io("find this program"))?;
-        let ports = free_ports(COUNT * 5).map_err(DemoFailure::io("find free ports"))?;
+        let ports = Ports::free().map_err(DemoFailure::io("find free ports"))?;
         let actor = |name: &str| Actor::new(name);
         let servers = [0, 1, 2].map(|n| {
-            let [client, route, monitor] = [0, 1, 2].map(|kind| ports[3 * n + kind]);
+            let [client, route, monitor] = [0, 1, 2].map(|kind| ports.list[3 * n + kind]);
             (actor(&format!("nats-server {}", SERVERS[n])), ServerPorts { client, route, monitor })
         });
         let nodes = [0, 1, 2].map(|n| {
-            let [data, admin] = [0, 1].map(|kind| ports[COUNT * 3 + 2 * n + kind]);
+            let [data, admin] = [0, 1].map(|kind| ports.list[COUNT * 3 + 2 * n + kind]);
             (actor(&format!("node {}", NODES[n])), NodePorts { data, admin })
         });
         let dir = make_dir()?;
         let clock = SystemClock::new();
-        Ok(Self { clock, nats, jeton, dir, servers, nodes, outlives, keeps_folder: false })
+        let (keeps_folder, _ports) = (false, ports);
+        Ok(Self { clock, nats, jeton, dir, servers, nodes, outlives, keeps_folder, _ports })
     }
 
     pub(super) fn dir(&self) -> &Path {
