@@ -346,17 +346,19 @@ impl Wal {
     }
 }
 
-/// Makes sure that no restart finds a frame that is refused because there is no space. If the sync found
-/// that, all of the frame is in the file.
+/// Makes sure that no restart finds a frame that is refused because there is no space, also after a power
+/// cut. If the sync found that, all of the frame is in the file, and the disk may have any part of it.
 ///
 /// # Errors
-/// It is there and stays there.
+/// It is there and stays there, or it may still be on the disk.
 fn take_back(file: &dyn File, frame: &[u8], place: u64) -> std::io::Result<()> {
     let head = &frame[..frame.len().min(SECTOR_LEN as usize)];
-    let Err(error) = file.write_at(&[0; SECTOR_LEN as usize][..head.len()], place) else {
-        return Ok(());
-    };
-    let mut found = vec![0; head.len()];
-    let is_there = file.read_at(&mut found, place).is_ok() && found == head;
-    if is_there { Err(error) } else { Ok(()) }
+    match file.write_at(&[0; SECTOR_LEN as usize][..head.len()], place) {
+        Ok(()) => file.sync(),
+        Err(error) => {
+            let mut found = vec![0; head.len()];
+            let is_there = file.read_at(&mut found, place).is_ok() && found == head;
+            if is_there { Err(error) } else { Ok(()) }
+        }
+    }
 }

@@ -52,7 +52,7 @@ struct Inner {
     writes: u64,
     off_at_call: Option<u64>,
     is_off: bool,
-    planned: Option<Planned>,
+    planned: Vec<Planned>,
     struck: BTreeMap<Fault, u64>,
     space_left: Option<u64>,
     failing_syncs: bool,
@@ -123,12 +123,17 @@ impl Memory {
 
     /// Plans a fault, replacing an earlier plan.
     pub fn plan(&self, planned: Planned) {
-        self.lock().planned = Some(planned);
+        self.lock().planned = vec![planned];
+    }
+
+    /// Another one besides those that are planned.
+    pub fn plan_also(&self, planned: Planned) {
+        self.lock().planned.push(planned);
     }
 
     /// Ends all faults, except those of a switched-off disk.
     pub fn mend(&self) {
-        self.lock().planned = None;
+        self.lock().planned.clear();
     }
 
     /// How often each fault occurred, including a full disk.
@@ -220,7 +225,7 @@ impl Inner {
             return Some(Fault::PowerCut);
         }
         let is_cut = call.is_change() && self.off_at_call.is_some_and(|at| self.calls >= at);
-        let planned = self.planned.filter(|planned| planned.strikes(call, number));
+        let planned = self.planned.iter().find(|planned| planned.strikes(call, number));
         let fault = match (is_cut, planned) {
             (true, _) => Some(Fault::PowerCut),
             (false, planned) => planned.map(|planned| planned.fault),
