@@ -37,6 +37,9 @@ def expect(wanted: dict[str, Any], result: dict[str, Any], what: str) -> None:
             raise Failed(f"{what}: wanted the error {' or '.join(kinds)}, got {result}")
         if wanted.pop("has_key", False) and not found.get("key"):
             raise Failed(f"{what}: the error has no key")
+        said = wanted.pop("text_has", "")
+        if said not in found.get("text", ""):
+            raise Failed(f"{what}: {said!r} is not in the error's text, {found.get('text')!r}")
     else:
         if "ok" not in result:
             raise Failed(f"{what}: wanted a success, got {result}")

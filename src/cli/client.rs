@@ -5,13 +5,13 @@ use std::time::SystemTime;
 
 use clap::Args;
 use jeton_client::{Error, IdempotencyKey, Issue, Payload, Read as Level};
-use serde_json::json;
 use serde_json::value::RawValue;
 
+use super::exit::MISTAKEN;
 use super::failure::ClientError;
 use super::out;
 use super::reading::{PositionArg, ReadArgs, Reading};
-use super::remote::{Doubt, Remote};
+use super::remote::{Doubt, Remote, same_command};
 use super::target::{ReferenceArgs, ServerArg, Target};
 use crate::model::time::UnixMillis;
 
@@ -40,7 +40,7 @@ pub(super) struct IssueArgs {
     no_peek: bool,
 
     /// A retry with the same key returns the same token
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
     idempotency_key: Option<String>,
 
     #[command(flatten)]
@@ -61,7 +61,7 @@ pub(super) struct ConsumeArgs {
     target: Target,
 
     /// A retry with the same key returns the same answer
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
     idempotency_key: Option<String>,
 
     #[command(flatten)]
@@ -118,8 +118,9 @@ pub(super) fn issue(args: &IssueArgs) -> Result<(), ClientError> {
     args.position.print(remote.client.position().as_deref());
     let token = issued.token.as_str();
     if args.json {
-        let whole = json!({ "token": token, "expires_at": moment(issued.expires_at) });
-        return out::print_line(whole.to_string()).map_err(unprinted);
+        let at = moment(issued.expires_at);
+        let whole = format!(r#"{{"token":"{token}","expires_at":"{at}"}}"#);
+        return out::print_line(whole).map_err(unprinted);
     }
     out::print_line(token).map_err(unprinted)
 }
@@ -134,7 +135,7 @@ fn issue_of(args: &IssueArgs) -> Result<Issue, ClientError> {
     if let Err(error) = serde_json::from_str::<&RawValue>(&payload) {
         return Err(ClientError::Payload { line: error.line(), column: error.column() });
     }
-    let mut issue = Issue::new(payload).map_err(ClientError::argument)?;
+    let mut issue = Issue::new(payload).map_err(|error| ClientError::argument(&error, &[]))?;
     if let Some(ttl) = &args.ttl {
         issue = issue.ttl(ttl.as_str());
     }
@@ -151,19 +152,21 @@ fn issue_of(args: &IssueArgs) -> Result<Issue, ClientError> {
 /// again whose answer was lost.
 fn key_of(given: Option<&str>) -> Result<IdempotencyKey, ClientError> {
     let key = given.map_or_else(IdempotencyKey::random, IdempotencyKey::new);
-    key.map_err(ClientError::argument)
+    key.map_err(|error| ClientError::argument(&error, &[("key", "--idempotency-key")]))
 }
 
-fn same_command(key: &IdempotencyKey) -> String {
-    format!("the same command with --idempotency-key {}", key.as_str())
-}
-
-/// The key of the request with this number: a key is that of one request, and a token may be in two.
-fn key_of_request(key: &IdempotencyKey, number: usize) -> Result<IdempotencyKey, Error> {
-    match number {
-        0 => Ok(key.clone()),
-        _ => IdempotencyKey::new(format!("{}.{}", key.as_str(), number + 1)),
-    }
+/// The keys of this many requests: a key is that of one request, and a token may be in two.
+fn keys_of_requests(
+    key: &IdempotencyKey,
+    count: usize,
+) -> Result<Vec<IdempotencyKey>, ClientError> {
+    let next = |number| IdempotencyKey::new(format!("{}.{number}", key.as_str()));
+    let later: Result<Vec<_>, _> = (2..=count).map(next).collect();
+    let later = later.map_err(|_| {
+        let said = format!("--idempotency-key: must be shorter for more than {BATCH_LEN} tokens");
+        ClientError::Call { said, code: MISTAKEN }
+    })?;
+    Ok([key.clone()].into_iter().chain(later).collect())
 }
 
 /// A time as the server writes it (RFC 3339).
@@ -174,43 +177,39 @@ pub(super) fn moment(at: SystemTime) -> String {
 
 pub(super) fn resolve(args: &ReadArgs) -> Result<(), ClientError> {
     let level = level_of(args.read);
-    let found = Found { target: &args.target, doubt: Doubt::none(), lost: String::new() };
     let ask = async |remote: &Remote, _, targets: &[jeton_client::Target]| {
         remote.client.resolve_many_at(targets, level.clone()).await
     };
-    found.print(PositionArg::default(), &ask, payload_of)
+    print_found(&args.target, &Doubt::none(), PositionArg::default(), &ask, payload_of)
 }
 
 pub(super) fn consume(args: &ConsumeArgs) -> Result<(), ClientError> {
     let key = key_of(args.idempotency_key.as_deref())?;
-    let lost = format!("; uses were taken: {} prints the payloads again", same_command(&key));
-    let found = Found { target: &args.target, doubt: Doubt::of(Some(&key)), lost };
-    let ask = async |remote: &Remote, number, targets: &[jeton_client::Target]| {
-        remote.client.consume_many_with(targets, &key_of_request(&key, number)?).await
+    let ask = async |remote: &Remote, key: Key, targets: &[jeton_client::Target]| match key {
+        Some(key) => remote.client.consume_many_with(targets, &key).await,
+        None => remote.client.consume_many(targets).await,
     };
-    found.print(args.position, &ask, payload_of)
+    print_found(&args.target, &Doubt::of(Some(&key)), args.position, &ask, payload_of)
 }
 
 pub(super) fn status(args: &ReadArgs) -> Result<(), ClientError> {
     let level = level_of(args.read);
-    let found = Found { target: &args.target, doubt: Doubt::none(), lost: String::new() };
     let ask = async |remote: &Remote, _, targets: &[jeton_client::Target]| {
         remote.client.status_at(targets, level.clone()).await
     };
-    found.print(PositionArg::default(), &ask, |status: &jeton_client::Status| {
+    let line = |status: &jeton_client::Status| {
         let (at, uses, size) = (moment(status.expires_at), status.uses_left, status.size);
         format!(r#"{{"expires_at":"{at}","uses_left":{uses},"size":{size}}}"#).into_bytes()
-    })
+    };
+    print_found(&args.target, &Doubt::none(), PositionArg::default(), &ask, line)
 }
 
 pub(super) fn extend(args: &ExtendArgs) -> Result<(), ClientError> {
-    let found = Found { target: &args.target, doubt: Doubt::of(None), lost: String::new() };
     let ask = async |remote: &Remote, _, targets: &[jeton_client::Target]| {
         remote.client.extend(targets, args.ttl.as_str()).await
     };
-    found.print(args.position, &ask, |at: &SystemTime| {
-        format!(r#"{{"expires_at":"{}"}}"#, moment(*at)).into_bytes()
-    })
+    let line = |at: &SystemTime| format!(r#"{{"expires_at":"{}"}}"#, moment(*at)).into_bytes();
+    print_found(&args.target, &Doubt::of(None), args.position, &ask, line)
 }
 
 fn level_of(read: Option<Reading>) -> Level {
@@ -221,47 +220,47 @@ fn payload_of(payload: &Payload) -> Vec<u8> {
     payload.raw().to_vec()
 }
 
-/// A command that prints what it finds.
-struct Found<'a> {
-    target: &'a Target,
-    /// What an unknown outcome means.
-    doubt: Doubt,
-    /// What became of an answer that cannot be printed.
-    lost: String,
-}
+/// The key of a request, if its command has one.
+type Key = Option<IdempotencyKey>;
 
-impl Found<'_> {
-    /// Prints what was found, one line per token and in their order, and reports the tokens that were not
-    /// found. `ask` gets the number of its request.
-    fn print<T>(
-        &self,
-        position: PositionArg,
-        ask: &impl AsyncFn(&Remote, usize, &[jeton_client::Target]) -> Result<Vec<Option<T>>, Error>,
-        line: impl Fn(&T) -> Vec<u8>,
-    ) -> Result<(), ClientError> {
-        let targets = self.target.targets()?;
-        let mut missing = Missing::new(targets.len());
-        let remote = self.target.tokens.server.remote()?;
-        block_on(async {
-            for (number, batch) in targets.chunks(BATCH_LEN).enumerate() {
-                let answer = ask(&remote, number, batch).await;
-                let answer = answer.map_err(|error| remote.failed(&error, &self.doubt))?;
-                let mut lines = Vec::new();
-                for found in answer {
-                    if let Some(found) = &found {
-                        lines.extend(line(found));
-                        lines.push(b'\n');
-                    }
-                    missing.next(found.is_some());
+/// Prints what was found, one line per token and in their order, and reports the tokens that were not
+/// found.
+fn print_found<T>(
+    target: &Target,
+    doubt: &Doubt,
+    position: PositionArg,
+    ask: &impl AsyncFn(&Remote, Key, &[jeton_client::Target]) -> Result<Vec<Option<T>>, Error>,
+    line: impl Fn(&T) -> Vec<u8>,
+) -> Result<(), ClientError> {
+    let targets = target.targets()?;
+    let requests = targets.chunks(BATCH_LEN);
+    // All of them before anything is changed.
+    let keys = doubt.key().map(|key| keys_of_requests(key, requests.len())).transpose()?;
+    let mut missing = Missing::new(targets.len());
+    let remote = target.tokens.server.remote()?;
+    block_on(async {
+        for (number, request) in requests.enumerate() {
+            let key = keys.as_ref().and_then(|keys| keys.get(number).cloned());
+            let answer = ask(&remote, key, request).await;
+            let answer = answer.map_err(|error| match number {
+                0 => remote.failed(&error, doubt),
+                _ => remote.failed_later(&error, doubt),
+            })?;
+            let mut lines = Vec::new();
+            for found in answer {
+                if let Some(found) = &found {
+                    lines.extend(line(found));
+                    lines.push(b'\n');
                 }
-                let unprinted = |source| ClientError::Output { source, lost: self.lost.clone() };
-                out::print(lines).map_err(unprinted)?;
+                missing.next(found.is_some());
             }
-            Ok(())
-        })?;
-        position.print(remote.client.position().as_deref());
-        missing.finish()
-    }
+            let unprinted = |source| ClientError::Output { source, lost: doubt.unprinted() };
+            out::print(lines).map_err(unprinted)?;
+        }
+        Ok(())
+    })?;
+    position.print(remote.client.position().as_deref());
+    missing.finish()
 }
 
 pub(super) fn revoke(args: &RevokeArgs) -> Result<(), ClientError> {
@@ -348,9 +347,11 @@ mod tests {
     #[test]
     fn p2_each_request_of_a_long_list_has_a_key_of_its_own() {
         let key = key_of(Some("k")).unwrap();
-        let keys: Vec<_> = (0..3).map(|number| key_of_request(&key, number).unwrap()).collect();
+        let keys = keys_of_requests(&key, 3).unwrap();
         let texts: Vec<_> = keys.iter().map(IdempotencyKey::as_str).collect();
         assert_eq!(texts, ["k", "k.2", "k.3"]);
+        let long = key_of(Some(&"k".repeat(254))).unwrap();
+        assert!(keys_of_requests(&long, 1).is_ok() && keys_of_requests(&long, 2).is_err());
         assert_ne!(key_of(None).unwrap(), key_of(None).unwrap());
         assert!(key_of(Some(" k")).is_err());
     }

@@ -56,10 +56,14 @@ impl From<OutputError> for ClientError {
 }
 
 impl ClientError {
-    /// An argument that the client refuses.
-    #[expect(clippy::needless_pass_by_value, reason = "as map_err has it")]
-    pub(super) fn argument(error: jeton_client::Error) -> Self {
-        Self::Call { said: error.to_string(), code: MISTAKEN }
+    /// An argument that the client refuses, which has names of its own for the flags.
+    pub(super) fn argument(error: &jeton_client::Error, flags: &[(&str, &str)]) -> Self {
+        let said = error.to_string();
+        let named = said.split_once(": ").and_then(|(own, why)| {
+            let (_, flag) = flags.iter().find(|(name, _)| *name == own)?;
+            Some(format!("{flag}: {why}"))
+        });
+        Self::Call { said: named.unwrap_or(said), code: MISTAKEN }
     }
 
     /// The exit code of the command.

@@ -129,7 +129,7 @@ pub fn main(process: Process) -> ExitCode {
         out::tell!("error: {mistake}");
         return ExitCode::from(MISTAKEN);
     }
-    let args = std::env::args_os().map(target::mark_token);
+    let args = target::mark_tokens(std::env::args_os(), &Cli::command());
     let matches = match environment::without_empty(Cli::command()).try_get_matches_from(args) {
         Ok(matches) => matches,
         Err(error) => return out::clap(&error),

@@ -20,28 +20,66 @@ pub(super) struct Remote {
     server: String,
 }
 
-/// What to do after a change whose outcome is unknown, for the error message.
-pub(super) struct Doubt(String);
+/// What a command that failed may have done, for the error message.
+pub(super) enum Doubt {
+    /// Nothing: it reads.
+    Read,
+    /// A change that does no harm when it is repeated.
+    Harmless,
+    /// A change with this key.
+    Keyed(IdempotencyKey),
+}
 
 impl Doubt {
     /// A read changes nothing.
     pub(super) fn none() -> Self {
-        Self(String::new())
+        Self::Read
     }
 
     /// A change with this key, or one that does no harm when it is repeated.
     pub(super) fn of(key: Option<&IdempotencyKey>) -> Self {
-        Self(match key {
-            None => "; repeat the command, which does no harm".to_owned(),
-            Some(key) => {
-                let key = key.as_str();
-                format!(
-                    "; the same command with --idempotency-key {key} changes nothing twice, and \
-                     prints what this one has found"
-                )
-            }
-        })
+        key.map_or(Self::Harmless, |key| Self::Keyed(key.clone()))
     }
+
+    /// The key of the command.
+    pub(super) fn key(&self) -> Option<&IdempotencyKey> {
+        match self {
+            Self::Keyed(key) => Some(key),
+            Self::Read | Self::Harmless => None,
+        }
+    }
+
+    /// What to do where the outcome is unknown.
+    fn unknown(&self) -> String {
+        match self {
+            Self::Read => String::new(),
+            Self::Harmless => "; repeat the command, which does no harm".to_owned(),
+            Self::Keyed(key) => format!(
+                "; {} changes nothing twice, and prints what this one has found",
+                same_command(key)
+            ),
+        }
+    }
+
+    /// What to do where a part of a list was done before.
+    fn partly(&self) -> String {
+        let Self::Keyed(key) = self else { return String::new() };
+        format!(
+            "; the payloads above were consumed: {} prints them again and goes on",
+            same_command(key)
+        )
+    }
+
+    /// What became of an answer that cannot be printed.
+    pub(super) fn unprinted(&self) -> String {
+        let Self::Keyed(key) = self else { return String::new() };
+        format!("; uses were taken: {} prints the payloads again", same_command(key))
+    }
+}
+
+/// With an equals sign: a key may begin with a hyphen.
+pub(super) fn same_command(key: &IdempotencyKey) -> String {
+    format!("the same command with --idempotency-key={}", key.as_str())
 }
 
 impl Remote {
@@ -60,7 +98,8 @@ impl Remote {
         if let Some(tls) = tls {
             builder = builder.tls(tls);
         }
-        let client = builder.build().map_err(ClientError::argument)?;
+        let flags = [("urls", "--server"), ("key", "--key-file")];
+        let client = builder.build().map_err(|error| ClientError::argument(&error, &flags))?;
         Ok(Self { client, server: server.to_owned() })
     }
 
@@ -78,9 +117,17 @@ impl Remote {
                 ClientError::Call { said: error.to_string(), code: code_of(*status) }
             }
             Error::OutcomeUnknown { cause, .. } => {
-                let cause = cause.as_deref().map(|cause| self.failed(cause, doubt).to_string());
-                let cause = cause.unwrap_or_else(|| error.to_string());
-                let said = format!("the outcome is unknown: {cause}{}", doubt.0);
+                let said = match cause.as_deref() {
+                    Some(cause) => format!("the outcome is unknown: {}", self.failed(cause, doubt)),
+                    None => error.to_string(),
+                };
+                ClientError::Call { said: said + &doubt.unknown(), code: UNANSWERED }
+            }
+            Error::NoAnswer(why)
+                if why.contains("HTTP/1.1") && self.server.starts_with("http:") =>
+            {
+                let said =
+                    format!("{}: {why}: should the address begin with https://?", self.server);
                 ClientError::Call { said, code: UNANSWERED }
             }
             Error::NoConnection(why) => {
@@ -92,6 +139,18 @@ impl Remote {
                 ClientError::Call { said, code: UNANSWERED }
             }
             error => ClientError::Call { said: error.to_string(), code: UNANSWERED },
+        }
+    }
+
+    /// Why a later request of a list failed, of which earlier ones were performed.
+    pub(super) fn failed_later(&self, error: &Error, doubt: &Doubt) -> ClientError {
+        let failed = self.failed(error, doubt);
+        match error {
+            Error::OutcomeUnknown { .. } => failed,
+            _ => ClientError::Call {
+                said: format!("{failed}{}", doubt.partly()),
+                code: failed.code(),
+            },
         }
     }
 }

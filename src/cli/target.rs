@@ -1,5 +1,6 @@
 //! Arguments shared by the client commands: a server, tokens, an order.
 
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead};
 use std::path::PathBuf;
@@ -208,9 +209,33 @@ impl Target {
     }
 }
 
-/// An argument of the command line, with the prefix if it is a token that begins with a hyphen, as
-/// one of 64 does.
-pub(super) fn mark_token(arg: OsString) -> OsString {
+/// The arguments of the command line, with the prefix before each token that begins with a hyphen, as one
+/// of 64 does. The value of a flag, such as an Idempotency-Key, may look like a token, and stays as it is.
+pub(super) fn mark_tokens(
+    args: impl Iterator<Item = OsString>,
+    command: &clap::Command,
+) -> Vec<OsString> {
+    let mut flags = HashSet::new();
+    add_flags_with_values(command, &mut flags);
+    let mut is_value = false;
+    let marked = args.map(|arg| {
+        let marked = if is_value { arg.clone() } else { mark_token(arg.clone()) };
+        is_value = arg.to_str().is_some_and(|text| flags.contains(text));
+        marked
+    });
+    marked.collect()
+}
+
+/// The flags of a command and those below it whose value is the next argument, as they are written.
+fn add_flags_with_values(command: &clap::Command, flags: &mut HashSet<String>) {
+    for arg in command.get_arguments().filter(|arg| arg.get_action().takes_values()) {
+        flags.extend(arg.get_long().map(|long| format!("--{long}")));
+        flags.extend(arg.get_short().map(|short| format!("-{short}")));
+    }
+    command.get_subcommands().for_each(|command| add_flags_with_values(command, flags));
+}
+
+fn mark_token(arg: OsString) -> OsString {
     let is_token = Token::parse(arg.as_encoded_bytes()).is_ok();
     if !is_token || !arg.as_encoded_bytes().starts_with(b"-") || is_flag(&arg) {
         return arg;
@@ -229,19 +254,36 @@ fn is_flag(arg: &OsStr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     #[test]
     fn a_token_that_looks_like_a_flag_is_still_a_token() {
         for token in ["-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "--AAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"] {
-            let marked = mark_token(token.into()).into_string().unwrap();
+            let [marked] = <[String; 1]>::try_from(marked(&[token])).unwrap();
             let server = ServerArg::default();
             let tokens = Tokens { server, tokens: vec![marked] };
             assert_eq!(tokens.read().unwrap(), [token]);
         }
-        assert_eq!(mark_token("--server".into()), "--server");
         let long = "--cluster-accept-unverified-sync";
-        assert_eq!(mark_token(long.into()), long, "a flag with the length of a token");
-        assert_eq!(mark_token("-".into()), "-");
+        assert_eq!(marked(&["--server", long, "-"]), ["--server", long, "-"]);
+        assert_eq!(marked(&[long]), [long], "a flag with the length of a token");
+    }
+
+    #[test]
+    fn p2_a_key_that_looks_like_a_token_stays_as_it_is() {
+        let token = "-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+        let flag = "--idempotency-key";
+        let found = marked(&["jeton", "consume", flag, token, token]);
+        assert_eq!(found[..4], ["jeton", "consume", flag, token]);
+        assert_ne!(found[4], token, "the next one is a token");
+        assert_ne!(marked(&["--json", token])[1], token, "a flag without a value");
+    }
+
+    fn marked(args: &[&str]) -> Vec<String> {
+        let args = args.iter().map(OsString::from);
+        let marked = mark_tokens(args, &crate::cli::Cli::command());
+        marked.into_iter().map(|arg| arg.into_string().unwrap()).collect()
     }
 }

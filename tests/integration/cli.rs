@@ -1,8 +1,8 @@
 //! The client commands against a real server: their output and their exit codes.
 
-use std::io::{Read, Write};
+use std::io::{Read, Seek, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::Output;
+use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -152,7 +152,7 @@ fn p2_a_command_whose_answers_are_all_lost_tells_the_key_that_settles_it() {
         let said = String::from_utf8(lost.stderr).expect("UTF-8");
         assert_eq!(lost.status.code(), Some(3), "{said}");
         assert!(said.contains("the outcome is unknown") && !said.contains(&token), "{said}");
-        let key = said.split_once("--idempotency-key ").expect("the key is told").1;
+        let key = said.split_once("--idempotency-key=").expect("the key is told").1;
         let key = key.split_once(' ').expect("more is told").0;
         let settle = || succeeds(&server, command, &[argument, "--idempotency-key", key]);
         let settled = settle();
@@ -175,4 +175,119 @@ fn p9_a_malformed_token_is_named_by_its_number_before_anything_is_sent() {
         assert!(!said.contains("secret-text"), "{said}");
     }
     assert_eq!(succeeds(&server, "consume", &[&token]), "1\n");
+}
+
+#[test]
+fn p2_a_key_that_begins_with_a_hyphen_is_sent_as_it_is() {
+    let server = Server::shared();
+    let mut client = Client::of(&server);
+    for (at, key) in ["-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "-short"].into_iter().enumerate() {
+        let token = client.issued(&format!(r#"{{"payload":{at},"uses":9}}"#)).token;
+        let url = format!("http://{}", server.data);
+        let first = client.consume_keyed(key, &token);
+        assert_eq!(first.status, 200, "{}", first.text());
+        let joined = format!("--idempotency-key={key}");
+        for given in [&["--idempotency-key", key][..], &[&joined]] {
+            let args = [&["consume", &token, "--server", &url], given].concat();
+            let again = output(jeton().args(args));
+            assert_eq!(again.stdout, format!("{at}\n").into_bytes(), "{again:?}");
+        }
+        assert_eq!(client.uses_left(&token), 8, "{key}");
+    }
+}
+
+/// Runs a command that reads this from standard input.
+fn output_of(command: &mut Command, text: &str) -> Output {
+    let mut input = tempfile::tempfile().expect("a file");
+    input.write_all(text.as_bytes()).expect("written");
+    input.rewind().expect("a file");
+    command.stdin(input).output().expect("it runs")
+}
+
+/// So many tokens with nine uses, and all of them one a line.
+fn listed(server: &Server, count: usize) -> (Vec<String>, String) {
+    let mut client = Client::of(server);
+    let issue = |_| client.issued(r#"{"payload":1,"uses":9}"#).token;
+    let tokens: Vec<String> = (0..count).map(issue).collect();
+    let lines = tokens.join("\n");
+    (tokens, lines)
+}
+
+#[test]
+fn p2_a_key_that_is_too_long_for_a_long_list_is_refused_before_anything_is_consumed() {
+    let server = Server::shared();
+    let (tokens, lines) = listed(&server, 501);
+    let (url, key) = (format!("http://{}", server.data), "k".repeat(254));
+    let args = ["consume", "-", "--server", &url, "--idempotency-key", &key];
+    let refused = output_of(jeton().args(args), &lines);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!((refused.status.code(), refused.stdout.len()), (Some(2), 0), "{said}");
+    assert!(said.contains("--idempotency-key: must be shorter"), "{said}");
+    assert_eq!(Client::of(&server).uses_left(&tokens[0]), 9);
+}
+
+/// Passes the first request on, and refuses all others.
+fn refusing_later(server: SocketAddr) -> String {
+    let refusal = r#"{"title":"","status":507,"detail":"the disk is full; nothing was changed"}"#;
+    let head = "HTTP/1.1 507 Full\r\nContent-Type: application/problem+json\r\nContent-Length";
+    let refusal = format!("{head}: {}\r\n\r\n{refusal}", refusal.len());
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("its address"));
+    std::thread::spawn(move || {
+        let mut far = TcpStream::connect(server).expect("the server");
+        let mut count = 0;
+        for mut near in listener.incoming().flatten() {
+            while let Some(request) = message(&mut near) {
+                count += 1;
+                let answer = if count == 1 {
+                    far.write_all(&request).expect("it is passed on");
+                    message(&mut far).expect("an answer")
+                } else {
+                    refusal.clone().into_bytes()
+                };
+                near.write_all(&answer).expect("it is passed back");
+            }
+        }
+    });
+    url
+}
+
+/// The next message of HTTP with a length.
+fn message(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let (mut all, mut bytes) = (Vec::new(), [0; 4096]);
+    loop {
+        let text = String::from_utf8_lossy(&all).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let head = head.to_ascii_lowercase();
+            let len = head.split_once("content-length: ").expect("a length").1;
+            let len: usize = len.lines().next().expect("a line").parse().expect("a number");
+            if body.len() == len {
+                return Some(all);
+            }
+        }
+        match stream.read(&mut bytes) {
+            Ok(0) | Err(_) => return None,
+            Ok(len) => all.extend(&bytes[..len]),
+        }
+    }
+}
+
+#[test]
+fn p2_a_list_of_which_a_part_was_consumed_goes_on_with_the_key_that_is_told() {
+    let server = Server::shared();
+    let (tokens, lines) = listed(&server, 501);
+    let url = refusing_later(server.data);
+    let partly = output_of(jeton().args(["consume", "-", "--server", &url]), &lines);
+    let said = String::from_utf8_lossy(&partly.stderr).into_owned();
+    assert_eq!(partly.status.code(), Some(3), "{said}");
+    assert_eq!(partly.stdout, "1\n".repeat(500).into_bytes());
+    assert!(said.contains("507: the disk is full"), "{said}");
+    let key = said.split_once("--idempotency-key=").expect("the key is told").1;
+    let key = key.split_once(' ').expect("more is told").0;
+    let url = format!("http://{}", server.data);
+    let args = ["consume", "-", "--server", &url, "--idempotency-key", key];
+    let whole = output_of(jeton().args(args), &lines);
+    assert_eq!(whole.stdout, "1\n".repeat(501).into_bytes());
+    let mut client = Client::of(&server);
+    assert_eq!([&tokens[0], &tokens[500]].map(|token| client.uses_left(token)), [8, 8]);
 }

@@ -177,7 +177,7 @@ fn p2_a_payload_that_was_consumed_and_not_printed_can_be_printed_again() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(3), "{said}");
         assert!(!said.contains("only once"), "{said}");
-        let key = said.split_once("--idempotency-key ").expect("the key is told").1;
+        let key = said.split_once("--idempotency-key=").expect("the key is told").1;
         let (key, then) = key.split_once(' ').expect("more is told");
         assert_eq!(then.trim_end(), "prints the payloads again");
         let consume = ["consume", &token, "--server", &url, "--idempotency-key", key];

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::core::lock;
@@ -17,7 +18,12 @@ use crate::lanes::Outcome;
 type Request = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 /// A request, and who drives it.
-pub(crate) struct Alone(Mutex<State>);
+pub(crate) struct Alone {
+    /// Locked before the lanes: a request that ends while it is polled gives its place back.
+    state: Mutex<State>,
+    /// The caller's: a client may be used on several.
+    runtime: Handle,
+}
 
 enum State {
     /// Its caller, who was polled with this waker.
@@ -29,20 +35,21 @@ enum State {
 
 impl Alone {
     pub(crate) fn new(request: impl Future<Output = Outcome> + Send + 'static) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(State::Own(Box::pin(request), None))))
+        let state = Mutex::new(State::Own(Box::pin(request), None));
+        Arc::new(Self { state, runtime: Handle::current() })
     }
 
-    /// Has a task drive the request from now on, if its caller has done so.
+    /// Has a task of the caller's runtime drive the request from now on, if the caller has done so.
     pub(crate) fn hand_over(&self) {
         let (mut sender, receiver) = oneshot::channel();
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         if !matches!(*state, State::Own(..)) {
             return;
         }
         let own = std::mem::replace(&mut *state, State::Handed(receiver));
         drop(state);
         let State::Own(request, caller) = own else { return };
-        tokio::spawn(async move {
+        self.runtime.spawn(async move {
             let outcome = tokio::select! {
                 outcome = request => Some(outcome),
                 // The caller has gone, and its request ends with it.
@@ -63,7 +70,7 @@ impl Future for Driven {
     type Output = Outcome;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
-        let mut state = lock(&self.0.0);
+        let mut state = lock(&self.0.state);
         let outcome = match &mut *state {
             State::Own(request, caller) => match request.as_mut().poll(cx) {
                 Poll::Ready(outcome) => outcome,
@@ -81,7 +88,7 @@ impl Future for Driven {
             },
             State::Over => return Poll::Pending,
         };
-        // The request gives its place back, for which it needs other locks.
+        // What is left of the request is dropped without the lock.
         let over = std::mem::replace(&mut *state, State::Over);
         drop(state);
         drop(over);

@@ -46,20 +46,22 @@ impl Shared {
         let key = self.lane(read, is_reference(target));
         let make = || {
             // A request that is never polled gives its place back too.
-            let returned = Returned { shared: self.clone(), key: key.clone() };
+            let returned = Returned::new(self, &key, &Handle::current());
             let item = Arc::clone(&item);
             Alone::new(async move {
-                let Returned { shared, key } = &returned;
+                let Returned { shared, key, .. } = &returned;
                 let payloads = ask(&shared.core, &[item], &key.read, ends_at).await?;
                 Ok(payloads.into_iter().next().flatten())
             })
         };
-        if let Some(alone) = self.lanes.go_alone(&key, make) {
+        // A caller that is not polled keeps its connection, which must not be the last one.
+        let has_spare = self.core.pool.has_spare();
+        if let Some(alone) = has_spare.then(|| self.lanes.go_alone(&key, make)).flatten() {
             return Driven(alone).await;
         }
         let (mut waiting, departing) = self.lanes.join(&key, |lane| lane.join(item, ends_at));
         // In a task of its own: a caller that is not polled must not keep those who gather.
-        self.start(&key, departing);
+        self.start(&key, departing, &Handle::current());
         outcome(&mut waiting, ends_at).await?
     }
 
@@ -85,7 +87,7 @@ impl Shared {
                 waiting.extend(mine.map(|item| lane.join(item, ends_at)));
             };
             let ((), departing) = self.lanes.join(&key, join);
-            self.start(&key, departing);
+            self.start(&key, departing, &Handle::current());
         }
         let mut outcomes: Vec<Option<Outcome>> = items.iter().map(|_| None).collect();
         // Every item has joined by now. If the deadline ends this call, so do the items that only it
@@ -96,9 +98,9 @@ impl Shared {
         outcomes.into_iter().flatten().collect()
     }
 
-    fn start(self: &Arc<Self>, key: &LaneKey, departing: Vec<Batch>) {
+    fn start(self: &Arc<Self>, key: &LaneKey, departing: Vec<Batch>, runtime: &Handle) {
         for batch in departing {
-            tokio::spawn(run(self.clone(), key.clone(), batch));
+            runtime.spawn(run(Returned::new(self, key, runtime), batch));
         }
     }
 }
@@ -119,26 +121,27 @@ async fn outcome(waiting: &mut Waiting, ends_at: Instant) -> Result<Outcome, Err
 struct Returned {
     shared: Arc<Shared>,
     key: LaneKey,
+    /// A request may be dropped outside of every runtime.
+    runtime: Handle,
+}
+
+impl Returned {
+    fn new(shared: &Arc<Shared>, key: &LaneKey, runtime: &Handle) -> Self {
+        Self { shared: shared.clone(), key: key.clone(), runtime: runtime.clone() }
+    }
 }
 
 impl Drop for Returned {
     fn drop(&mut self) {
         let departing = self.shared.lanes.returned(&self.key);
-        // Without a runtime nobody waits any more.
-        if Handle::try_current().is_ok() {
-            self.shared.start(&self.key, departing);
-        }
+        self.shared.start(&self.key, departing, &self.runtime);
     }
 }
 
 /// A boxed future: a batch starts the next ones.
-fn run(
-    shared: Arc<Shared>,
-    key: LaneKey,
-    batch: Batch,
-) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-    // Made here, so that a task that never ran gives its place back too.
-    let returned = Returned { shared, key };
+///
+/// `returned` is made before, so that a task that never ran gives its place back too.
+fn run(returned: Returned, batch: Batch) -> Pin<Box<dyn Future<Output = ()> + Send>> {
     Box::pin(async move {
         let Batch { places, ends_at, interest } = batch;
         tokio::select! {

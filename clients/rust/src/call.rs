@@ -38,13 +38,14 @@ impl Core {
             return Err(Error::Closed);
         }
         self.add_call();
-        let mut call = Call { core: self, operation, ends_at, is_lost: false };
+        let mut call = Call { core: self, operation, ends_at, doubt: None };
         let answer = call.answer().await?;
         match read(&answer.body) {
-            Some(value) => Ok(Performed { value, is_lost: call.is_lost }),
+            Some(value) => Ok(Performed { value, is_lost: call.doubt.is_some() }),
             None => {
-                call.is_lost |= operation.is_change;
-                Err(call.failed(Error::UnexpectedAnswer(operation.name)))
+                let error = Error::UnexpectedAnswer(operation.name);
+                call.note(operation.is_change, &error);
+                Err(call.failed(error))
             }
         }
     }
@@ -55,8 +56,8 @@ struct Call<'a> {
     core: &'a Core,
     operation: &'a Operation,
     ends_at: Instant,
-    /// Whether an answer to the change was lost: it may have happened.
-    is_lost: bool,
+    /// The last error after which the change may have happened.
+    doubt: Option<Error>,
 }
 
 /// A try's end, and whether it was the operation that was sent.
@@ -223,20 +224,15 @@ impl Call<'_> {
 
     /// The error of a try, noting whether an answer to the change was lost.
     fn error(&mut self, end: &End, is_own: bool) -> Error {
-        let is_change = self.operation.is_change && is_own;
-        match end {
+        let (error, may_be_done) = match end {
             End::Answer(answer) => {
                 let error = failure(answer);
-                self.is_lost |= is_change && error.is_perhaps_done();
-                error
+                let may_be_done = error.is_perhaps_done();
+                (error, may_be_done)
             }
-            End::Closed { is_sent } => {
-                self.is_lost |= is_change && *is_sent;
-                Error::Closed
-            }
+            End::Closed { is_sent } => (Error::Closed, *is_sent),
             End::Lost(lost) => {
-                self.is_lost |= is_change;
-                match lost {
+                let error = match lost {
                     Lost::TooLarge => Error::AnswerTooLarge,
                     _ if now() >= self.ends_at => Error::Deadline,
                     Lost::KeptDied => Error::NoAnswer("the connection ended before an answer"),
@@ -245,10 +241,20 @@ impl Call<'_> {
                     }
                     Lost::NotHttp => Error::NoAnswer("what answered does not speak HTTP/1.1"),
                     Lost::Timeout => Error::NoAnswer("no answer came in time"),
-                }
+                };
+                (error, true)
             }
-            End::NotSent { .. } if now() >= self.ends_at => Error::Deadline,
-            End::NotSent { why, .. } => Error::NoConnection(Arc::clone(why)),
+            End::NotSent { .. } if now() >= self.ends_at => (Error::Deadline, false),
+            End::NotSent { why, .. } => (Error::NoConnection(Arc::clone(why)), false),
+        };
+        self.note(self.operation.is_change && is_own && may_be_done, &error);
+        error
+    }
+
+    /// Notes after which error the change may have happened.
+    fn note(&mut self, may_be_done: bool, error: &Error) {
+        if may_be_done {
+            self.doubt = Some(error.clone());
         }
     }
 
@@ -258,7 +264,7 @@ impl Call<'_> {
             Error::NoConnection(_) | Error::NoAnswer(_) => true,
             error => error.status().is_some_and(|status| RETRIED.contains(&status)),
         };
-        let may_be_sent = self.operation.is_repeatable || !self.is_lost;
+        let may_be_sent = self.operation.is_repeatable || self.doubt.is_none();
         if !is_retried || !may_be_sent || retries >= RETRIES_MAX {
             return None;
         }
@@ -272,11 +278,11 @@ impl Call<'_> {
 
     /// The error, or that the outcome is unknown.
     fn failed(&self, error: Error) -> Error {
-        if !self.is_lost {
-            return error;
-        }
+        let Some(doubt) = &self.doubt else { return error };
         let Operation { name, key, .. } = self.operation;
-        Error::unknown(name, key.clone(), error)
+        // A later refusal says only that it changed nothing itself.
+        let cause = if error.status().is_some() { doubt.clone() } else { error };
+        Error::unknown(name, key.clone(), cause)
     }
 }
 

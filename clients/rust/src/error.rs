@@ -31,15 +31,22 @@ impl IdempotencyKey {
         }
     }
 
-    /// A key of 24 random bytes, as base64url.
+    /// A key of 24 random bytes, as base64url. It does not begin with a hyphen, which command lines take
+    /// for the begin of a flag.
     ///
     /// # Errors
     /// [`Error::Malformed`]: the system has no random bytes.
     pub fn random() -> Result<Self, Error> {
         let mut bytes = [0; 24];
-        let filled = getrandom::fill(&mut bytes);
-        filled.map_err(|_| Error::Malformed("key: the system has no random bytes; give one"))?;
-        Ok(Self(BASE64_URL_SAFE_NO_PAD.encode(bytes)))
+        loop {
+            let filled = getrandom::fill(&mut bytes);
+            filled
+                .map_err(|_| Error::Malformed("key: the system has no random bytes; give one"))?;
+            let text = BASE64_URL_SAFE_NO_PAD.encode(bytes);
+            if !text.starts_with('-') {
+                return Ok(Self(text));
+            }
+        }
     }
 
     /// The key as text.
@@ -235,7 +242,8 @@ pub enum Error {
     #[error("the answer to the {0} is not one of jeton")]
     UnexpectedAnswer(&'static str),
     /// A change may have happened: an answer was lost, and no later try settled the question. The same
-    /// call with the same key changes nothing twice, and returns the answer of the first one.
+    /// call with the same key changes nothing twice, and returns the answer of the first one. A refusal of
+    /// that later call, such as `read-only`, settles nothing: the key stays the one to use.
     #[error("the outcome of the {operation} is unknown: {}", reason(.cause.as_deref()))]
     OutcomeUnknown {
         /// The operation.
@@ -246,7 +254,8 @@ pub enum Error {
         key: Option<IdempotencyKey>,
         /// Of a consume of several tokens: the payloads that are known, in the order of the call.
         payloads: Option<Vec<Option<Payload>>>,
-        /// The last error. `None` if a later try answered that the token is not found.
+        /// The last error, without later refusals: they say only that they changed nothing themselves.
+        /// `None` if a later try answered that the token is not found.
         cause: Option<Arc<Self>>,
     },
     /// Several URLs were given, and the servers are not nodes of one cluster. Servers that share nothing

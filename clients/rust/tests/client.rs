@@ -166,6 +166,23 @@ async fn callers_that_are_not_polled_keep_nobody() {
 }
 
 #[tokio::test]
+async fn a_caller_that_is_not_polled_leaves_a_connection() {
+    let server = Server::start(&[Answer::With("[1]")]).await;
+    for connections in 1..=5 {
+        let builder = server.builder().connections_max(connections);
+        let jeton = builder.deadline(Duration::from_secs(5)).build().unwrap();
+        let mut calls: Vec<_> = (0..4).map(|_| Box::pin(jeton.resolve(TOKEN))).collect();
+        for call in &mut calls {
+            assert!(poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_pending())).await);
+        }
+        assert_eq!(jeton.consume(TOKEN).await.unwrap().raw(), b"1", "{connections}");
+        for call in calls {
+            assert_eq!(call.await.unwrap().raw(), b"1");
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_trace_context_of_the_caller_goes_along() {
     const CONTEXT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let mut server = Server::start(&[Answer::With("[1]")]).await;
@@ -188,4 +205,31 @@ fn a_client_goes_on_in_another_runtime() {
         let payload = runtime().block_on(jeton.resolve(TOKEN)).unwrap();
         assert_eq!(payload.raw(), b"1");
     }
+}
+
+#[test]
+fn a_resolve_is_driven_by_the_runtime_of_its_caller() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let of_server = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let server = of_server.block_on(Server::start(&[Answer::With("[1]")]));
+    let jeton = server.builder().build().unwrap();
+    let (first, second) = (runtime(), runtime());
+    let mut calls: Vec<_> = (0..4).map(|_| Box::pin(jeton.resolve(TOKEN))).collect();
+    first.block_on(async {
+        for call in &mut calls {
+            assert!(poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_pending())).await);
+        }
+    });
+    // It gathers behind them, and its runtime ends.
+    second.block_on(async {
+        let mut last = Box::pin(jeton.resolve(TOKEN));
+        assert!(poll_fn(|cx| Poll::Ready(last.as_mut().poll(cx).is_pending())).await);
+    });
+    drop(second);
+    first.block_on(async {
+        for call in calls {
+            let payload = timeout(PATIENCE, call).await.expect("in time").unwrap();
+            assert_eq!(payload.raw(), b"1");
+        }
+    });
 }

@@ -140,8 +140,8 @@ class Call<T> {
   readonly #options: CallOptions;
   readonly #key: string | undefined;
   readonly #headers: Record<string, string>;
-  /** Whether an answer to the change was lost: it may have happened. */
-  #isLost = false;
+  /** The last error after which the change may have happened. */
+  #doubt: JetonError | undefined;
   #hasReadKey = false;
 
   constructor(core: Core, operation: Operation<T>, options: CallOptions) {
@@ -249,15 +249,11 @@ class Call<T> {
     try {
       value = readAnswer(this.#operation, answer.body);
     } catch (error) {
-      this.#isLost ||= isChange;
-      throw this.#final(error as JetonError);
+      throw this.#final(this.#noted(isChange, error as JetonError));
     }
     const doubtful = doubt?.(value);
-    if (doubtful !== undefined) {
-      this.#isLost = true;
-      throw this.#final(doubtful);
-    }
-    const known = this.#isLost ? unsettled?.(value) : undefined;
+    if (doubtful !== undefined) throw this.#final(this.#noted(true, doubtful));
+    const known = this.#doubt === undefined ? undefined : unsettled?.(value);
     if (known !== undefined) {
       const message = "an answer was lost, and a later try did not find the token: it may be consumed";
       throw new OutcomeUnknown(message, { key: this.#key, results: known });
@@ -276,27 +272,29 @@ class Call<T> {
     switch (end.kind) {
       case "answer": {
         const error = failure(end) as AnswerError;
-        this.#isLost ||= isChange && isPerhapsDone(error);
         if (isOwn) this.#notePosition(end);
-        return error;
+        return this.#noted(isChange && isPerhapsDone(error), error);
       }
       case "not-one-cluster":
         return new NotOneCluster(end.reason);
       case "stopped": {
-        this.#isLost ||= isChange && end.isSent;
         const { reason } = this.#options.stop;
         if (!(reason instanceof ClientClosed)) throw reason;
-        return reason;
+        return this.#noted(isChange && end.isSent, reason);
       }
       case "not-sent":
         return this.#late() ?? new NoConnection(`no connection could be opened: ${end.reason}`);
       case "too-large":
-        this.#isLost ||= isChange;
-        return new AnswerTooLarge("the answer is longer than answerMaxBytes");
+        return this.#noted(isChange, new AnswerTooLarge("the answer is longer than answerMaxBytes"));
       default:
-        this.#isLost ||= isChange;
-        return this.#late() ?? new NoAnswer(end.reason);
+        return this.#noted(isChange, this.#late() ?? new NoAnswer(end.reason));
     }
+  }
+
+  /** The error, noting whether the change may have happened after it. */
+  #noted<E extends JetonError>(mayBeDone: boolean, error: E): E {
+    if (mayBeDone) this.#doubt = error;
+    return error;
   }
 
   #late(): DeadlineExceeded | undefined {
@@ -321,7 +319,7 @@ class Call<T> {
   /** Milliseconds until the next try; undefined if there is none. */
   #waitMs(error: JetonError, end: End, retries: number): number | undefined {
     if (!isRetried(error) || retries >= RETRIES_MAX) return undefined;
-    if (this.#isLost && this.#operation.isRepeatable === false) return undefined;
+    if (this.#doubt !== undefined && this.#operation.isRepeatable === false) return undefined;
     const backoff = Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** retries);
     let wait = end.kind === "kept-died" ? 0 : Math.random() * backoff;
     // A timer may ring a moment early; never before `Retry-After`.
@@ -332,9 +330,12 @@ class Call<T> {
   }
 
   #final(error: JetonError): JetonError {
-    if (!this.#isLost) return error;
-    const message = `the outcome of the ${this.#operation.name} is unknown: ${error.message}`;
-    return new OutcomeUnknown(message, { key: this.#key, cause: error });
+    const doubt = this.#doubt;
+    if (doubt === undefined) return error;
+    // A later refusal says only that it changed nothing itself.
+    const cause = error instanceof AnswerError ? doubt : error;
+    const message = `the outcome of the ${this.#operation.name} is unknown: ${cause.message}`;
+    return new OutcomeUnknown(message, { key: this.#key, cause });
   }
 }
 

@@ -40,7 +40,10 @@ export class UnexpectedAnswer extends JetonError {}
  * A change may have happened: an answer was lost, and no later try settled the question.
  *
  * Repeat the call with the same `key`: a change that happened is not made again, and its answer is
- * returned. The payload of a consume is kept under its key until the token's deadline.
+ * returned. The payload of a consume is kept under its key until the token's deadline. A refusal of the
+ * repeated call, such as `read-only`, settles nothing: the key stays the one to use.
+ *
+ * Its `cause` is the last error, without later refusals: they say only that they changed nothing themselves.
  */
 export class OutcomeUnknown extends JetonError {
   /**

@@ -269,8 +269,8 @@ class _Call:
             self.headers["Idempotency-Key"] = self.key
         if traceparent is not None:
             self.headers["traceparent"] = traceparent
-        self.is_lost = False
-        """Whether an answer to the change was lost: it may have happened."""
+        self.doubt: JetonError | None = None
+        """The last error after which the change may have happened."""
         self.has_read_key = False
 
     def left(self) -> float:
@@ -366,13 +366,13 @@ class _Call:
         try:
             value = read_answer(self.operation, answer.body)
         except UnexpectedAnswer as error:
-            self.is_lost |= self.operation.is_change
+            self._note(self.operation.is_change, error)
             self._fail(error)
         doubt = self.operation.doubt(value)
         if doubt is not None:
-            self.is_lost = True
+            self._note(True, doubt)
             self._fail(doubt)
-        if self.is_lost:
+        if self.doubt is not None:
             unknown = self.operation.unsettled(value)
             if unknown is not None:
                 unknown.key = self.key
@@ -384,19 +384,28 @@ class _Call:
         if isinstance(end, HttpAnswer):
             error = failure(end)
             assert error is not None
-            self.is_lost |= is_change and is_perhaps_done(error)
+            self._note(is_change and is_perhaps_done(error), error)
             return error
         if isinstance(end, Closed):
-            self.is_lost |= is_change and end.is_sent
-            return ClientClosed("the client was closed")
-        self.is_lost |= is_change and not isinstance(end, NotSent)
+            closed = ClientClosed("the client was closed")
+            self._note(is_change and end.is_sent, closed)
+            return closed
+        failed: JetonError
         if end is Lost.TOO_LARGE:
-            return AnswerTooLarge("the answer is longer than answer_max_bytes")
-        if self.left() <= 0:
-            return DeadlineExceeded("the deadline of the call has passed")
-        if isinstance(end, NotSent):
-            return NoConnection(f"no connection could be opened: {end.reason}")
-        return NoAnswer(end.value)
+            failed = AnswerTooLarge("the answer is longer than answer_max_bytes")
+        elif self.left() <= 0:
+            failed = DeadlineExceeded("the deadline of the call has passed")
+        elif isinstance(end, NotSent):
+            failed = NoConnection(f"no connection could be opened: {end.reason}")
+        else:
+            failed = NoAnswer(end.value)
+        self._note(is_change and not isinstance(end, NotSent), failed)
+        return failed
+
+    def _note(self, may_be_done: bool, error: JetonError) -> None:
+        """Notes after which error the change may have happened."""
+        if may_be_done:
+            self.doubt = error
 
     def _finds_new_key(
         self, error: JetonError, asked_with: str | None
@@ -427,7 +436,7 @@ class _Call:
         )
         if not is_retried or retries >= RETRIES_MAX:
             return None
-        if self.is_lost and not self.operation.is_repeatable:
+        if self.doubt is not None and not self.operation.is_repeatable:
             return None
         wait = 0.0
         if end is not Lost.KEPT_DIED:
@@ -438,10 +447,12 @@ class _Call:
 
     def _fail(self, error: JetonError) -> NoReturn:
         """Raises the error, or `OutcomeUnknown` with the key if the change may have happened."""
-        if not self.is_lost:
+        if self.doubt is None:
             raise error from None
-        message = f"the outcome of the {self.operation.name} is unknown: {error}"
-        raise OutcomeUnknown(message, key=self.key) from error
+        # A later refusal says only that it changed nothing itself.
+        cause = self.doubt if isinstance(error, AnswerError) else error
+        message = f"the outcome of the {self.operation.name} is unknown: {cause}"
+        raise OutcomeUnknown(message, key=self.key) from cause
 
 
 def _is_of_node(end: TryEnd, error: JetonError) -> bool:

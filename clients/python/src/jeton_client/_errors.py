@@ -67,7 +67,11 @@ class OutcomeUnknown(JetonError):
     """A change may have happened: an answer was lost, and no later try settled the question.
 
     Repeat the call with the same `key`: a change that happened is not made again, and its answer
-    is returned. The payload of a consume is kept under its key until the token's deadline."""
+    is returned. The payload of a consume is kept under its key until the token's deadline. A refusal
+    of the repeated call, such as `read-only`, settles nothing: the key stays the one to use.
+
+    `__cause__` is the last error, without later refusals: they say only that they changed nothing
+    themselves."""
 
     key: str | None
     """The Idempotency-Key of the call. None for a call that may be repeated without one (an issue
