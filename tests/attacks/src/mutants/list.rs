@@ -46,17 +46,28 @@ pub enum Target {
     Lib,
     /// The integration tests.
     Integration,
+    /// The tests of the Rust client.
+    RustClient,
 }
 
 impl Target {
-    /// Both targets, in the order of their runs: the faster one first.
-    pub const ALL: [Self; 2] = [Self::Lib, Self::Integration];
+    /// All targets, in the order of their runs: the fastest one first.
+    pub const ALL: [Self; 3] = [Self::Lib, Self::Integration, Self::RustClient];
 
-    /// As `cargo test` takes it.
+    /// The package of the target.
+    pub fn package(self) -> &'static str {
+        match self {
+            Self::Lib | Self::Integration => "jeton",
+            Self::RustClient => "jeton-client",
+        }
+    }
+
+    /// The target of the package, as `cargo test` takes it.
     pub fn args(self) -> &'static [&'static str] {
         match self {
             Self::Lib => &["--lib"],
             Self::Integration => &["--test", "integration"],
+            Self::RustClient => &["--test", "client"],
         }
     }
 }
@@ -73,7 +84,9 @@ impl TryFrom<String> for Tests {
                 }
             }
         }
-        Err(format!("{text:?} must be --lib or --test integration, and names of tests"))
+        Err(format!(
+            "{text:?} must be --lib, --test integration or --test client, and names of tests"
+        ))
     }
 }
 
@@ -124,6 +137,7 @@ mod tests {
         let folder = match target {
             Target::Lib => "src",
             Target::Integration => "tests/integration",
+            Target::RustClient => "clients/rust/tests",
         };
         let mut folders = vec![crate::top().join(folder)];
         let mut text = String::new();

@@ -190,7 +190,7 @@ impl Lab {
     fn cargo(&self, target: Target) -> Command {
         let mut command = Command::new("cargo");
         command
-            .args(["test", "--package", "jeton", "--locked", "--color", "never"])
+            .args(["test", "--package", target.package(), "--locked", "--color", "never"])
             .args(target.args())
             .current_dir(self.tree.path())
             .env("CARGO_TARGET_DIR", &self.target_dir)

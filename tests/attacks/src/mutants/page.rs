@@ -43,7 +43,9 @@ fn table(mutants: &[Mutant]) -> String {
 
 /// What follows `cargo test`.
 fn command(Tests { target, filters }: &Tests) -> String {
-    format!("`{} {}`", target.args().join(" "), filters.join(" "))
+    // The top of the project is jeton's own package.
+    let package = if target.package() == "jeton" { "" } else { "-p jeton-client " };
+    format!("`{package}{} {}`", target.args().join(" "), filters.join(" "))
 }
 
 #[test]
