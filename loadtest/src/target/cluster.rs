@@ -367,7 +367,7 @@ fn free_ports() -> Result<(TcpListener, RangeInclusive<u16>)> {
         let (held, ports) = (bind(first)?, first + 1..=first + BLOCK - 1);
         ports.clone().all(|port| bind(port).is_some()).then_some((held, ports))
     };
-    let none = || io("find free ports")(std::io::ErrorKind::AddrNotAvailable.into());
+    let none = || io("find free ports")(std::io::ErrorKind::AddrNotAvailable);
     blocks.find_map(taken).ok_or_else(none)
 }
 
