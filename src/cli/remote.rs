@@ -65,7 +65,7 @@ impl Doubt {
     fn partly(&self) -> String {
         let Self::Keyed(key) = self else { return String::new() };
         format!(
-            "; the payloads above were consumed: {} prints them again and goes on",
+            "; earlier tokens of the list were consumed: {} prints them again and goes on",
             same_command(key)
         )
     }

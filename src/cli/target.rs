@@ -220,7 +220,7 @@ pub(super) fn mark_tokens(
     let mut is_value = false;
     let marked = args.map(|arg| {
         let marked = if is_value { arg.clone() } else { mark_token(arg.clone()) };
-        is_value = arg.to_str().is_some_and(|text| flags.contains(text));
+        is_value = !is_value && arg.to_str().is_some_and(|text| flags.contains(text));
         marked
     });
     marked.collect()
@@ -279,6 +279,7 @@ mod tests {
         assert_eq!(found[..4], ["jeton", "consume", flag, token]);
         assert_ne!(found[4], token, "the next one is a token");
         assert_ne!(marked(&["--json", token])[1], token, "a flag without a value");
+        assert_ne!(marked(&[flag, "--server", token])[2], token, "the value is --server");
     }
 
     fn marked(args: &[&str]) -> Vec<String> {

@@ -277,7 +277,7 @@ impl Wal {
             Err(NotDurable::Written(error)) if is_no_space(&error) => {
                 if is_durable {
                     let taken_back = take_back(&*self.file, bytes, place);
-                    taken_back.map_err(|error| self.fail("write", &error))?;
+                    taken_back.map_err(|error| self.fail("take back a frame of", &error))?;
                 }
                 return Err(AppendError::NoSpace(error));
             }
@@ -357,8 +357,8 @@ fn take_back(file: &dyn File, frame: &[u8], place: u64) -> std::io::Result<()> {
         Ok(()) => file.sync(),
         Err(error) => {
             let mut found = vec![0; head.len()];
-            let is_there = file.read_at(&mut found, place).is_ok() && found == head;
-            if is_there { Err(error) } else { Ok(()) }
+            let is_gone = file.read_at(&mut found, place).is_ok() && found != head;
+            if is_gone { Ok(()) } else { Err(error) }
         }
     }
 }

@@ -21,7 +21,7 @@ type Request = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 pub(crate) struct Alone {
     /// Locked before the lanes: a request that ends while it is polled gives its place back.
     state: Mutex<State>,
-    /// The caller's: a client may be used on several.
+    /// The caller's: that of another caller may end before.
     runtime: Handle,
 }
 
@@ -34,9 +34,12 @@ enum State {
 }
 
 impl Alone {
-    pub(crate) fn new(request: impl Future<Output = Outcome> + Send + 'static) -> Arc<Self> {
+    pub(crate) fn new(
+        request: impl Future<Output = Outcome> + Send + 'static,
+        runtime: &Handle,
+    ) -> Arc<Self> {
         let state = Mutex::new(State::Own(Box::pin(request), None));
-        Arc::new(Self { state, runtime: Handle::current() })
+        Arc::new(Self { state, runtime: runtime.clone() })
     }
 
     /// Has a task of the caller's runtime drive the request from now on, if the caller has done so.

@@ -1,9 +1,11 @@
 //! Resolves that share requests: the waiting of their callers, and one call for all.
 
+use std::cell::Cell;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
 use crate::alone::{Alone, Driven};
@@ -18,11 +20,15 @@ use crate::types::{Payload, Read, Target};
 pub(crate) struct Shared {
     pub(crate) core: Core,
     lanes: Lanes,
+    /// Requests that their callers may drive: one that is not polled keeps its connection, and one
+    /// connection is left for everybody else.
+    lone: Arc<Semaphore>,
 }
 
 impl Shared {
     pub(crate) fn new(core: Core) -> Self {
-        Self { core, lanes: Lanes::default() }
+        let lone = core.config.connections_max.min(Semaphore::MAX_PERMITS) - 1;
+        Self { core, lanes: Lanes::default(), lone: Arc::new(Semaphore::new(lone)) }
     }
 
     /// Ends every call.
@@ -42,27 +48,41 @@ impl Shared {
         read: Read,
         ends_at: Instant,
     ) -> Result<Option<Payload>, Error> {
+        let runtime = Handle::current();
         let item: Arc<str> = target.to_json()?.into();
         let key = self.lane(read, is_reference(target));
-        let make = || {
-            // A request that is never polled gives its place back too.
-            let returned = Returned::new(self, &key, &Handle::current());
-            let item = Arc::clone(&item);
-            Alone::new(async move {
-                let Returned { shared, key, .. } = &returned;
-                let payloads = ask(&shared.core, &[item], &key.read, ends_at).await?;
-                Ok(payloads.into_iter().next().flatten())
-            })
-        };
-        // A caller that is not polled keeps its connection, which must not be the last one.
-        let has_spare = self.core.pool.has_spare();
-        if let Some(alone) = has_spare.then(|| self.lanes.go_alone(&key, make)).flatten() {
-            return Driven(alone).await;
+        if let Ok(permit) = self.lone.clone().try_acquire_owned() {
+            let make = || {
+                // A request that is never polled gives its place back too.
+                let returned = Returned::new(self, &key, &runtime);
+                let item = Arc::clone(&item);
+                let request = async move {
+                    let (_permit, Returned { shared, key, .. }) = (permit, &returned);
+                    ask_one(&shared.core, &item, &key.read, ends_at).await
+                };
+                Alone::new(request, &runtime)
+            };
+            if let Some(alone) = self.lanes.go_alone(&key, make) {
+                return self.asked(Driven(alone).await, &item, &key.read, ends_at).await;
+            }
         }
-        let (mut waiting, departing) = self.lanes.join(&key, |lane| lane.join(item, ends_at));
+        let join = |lane: &mut Lane| lane.join(Arc::clone(&item), ends_at);
+        let (mut waiting, departing) = self.lanes.join(&key, join);
         // In a task of its own: a caller that is not polled must not keep those who gather.
-        self.start(&key, departing, &Handle::current());
-        outcome(&mut waiting, ends_at).await?
+        self.start(&key, departing, &runtime);
+        let outcome = outcome(&mut waiting, ends_at).await?;
+        self.asked(outcome, &item, &key.read, ends_at).await
+    }
+
+    /// What came of an item. If its request has ended with the runtime of another caller, it is asked
+    /// again, which a resolve may be.
+    async fn asked(&self, outcome: Outcome, item: &str, read: &Read, ends_at: Instant) -> Outcome {
+        match outcome {
+            Err(Error::Closed) if !self.core.pool.is_closed() => {
+                ask_one(&self.core, item, read, ends_at).await
+            }
+            outcome => outcome,
+        }
     }
 
     /// Resolves targets together with others. `items` are those of the targets.
@@ -73,6 +93,7 @@ impl Shared {
         read: &Read,
         ends_at: Instant,
     ) -> Result<Vec<Option<Payload>>, Error> {
+        let runtime = Handle::current();
         let (mut places, mut waiting) = (Vec::new(), Vec::with_capacity(items.len()));
         for are_references in [false, true] {
             let is_here = |(_, target): &(usize, &Target)| is_reference(target) == are_references;
@@ -87,13 +108,14 @@ impl Shared {
                 waiting.extend(mine.map(|item| lane.join(item, ends_at)));
             };
             let ((), departing) = self.lanes.join(&key, join);
-            self.start(&key, departing, &Handle::current());
+            self.start(&key, departing, &runtime);
         }
         let mut outcomes: Vec<Option<Outcome>> = items.iter().map(|_| None).collect();
         // Every item has joined by now. If the deadline ends this call, so do the items that only it
         // waits for.
         for (place, waiting) in places.into_iter().zip(&mut waiting) {
-            outcomes[place] = Some(outcome(waiting, ends_at).await?);
+            let outcome = outcome(waiting, ends_at).await?;
+            outcomes[place] = Some(self.asked(outcome, &items[place], read, ends_at).await);
         }
         outcomes.into_iter().flatten().collect()
     }
@@ -111,8 +133,7 @@ fn is_reference(target: &Target) -> bool {
 
 async fn outcome(waiting: &mut Waiting, ends_at: Instant) -> Result<Outcome, Error> {
     match timeout_at(ends_at, &mut waiting.outcome).await {
-        Ok(Ok(outcome)) => Ok(outcome),
-        Ok(Err(_)) => Err(Error::Closed),
+        Ok(outcome) => Ok(outcome.unwrap_or(Err(Error::Closed))),
         Err(_) => Err(Error::Deadline),
     }
 }
@@ -131,10 +152,25 @@ impl Returned {
     }
 }
 
+thread_local! {
+    /// While batches are started on this thread: how many of them a runtime that has ended has dropped.
+    static DROPPED: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
 impl Drop for Returned {
     fn drop(&mut self) {
-        let departing = self.shared.lanes.returned(&self.key);
-        self.shared.start(&self.key, departing, &self.runtime);
+        // One of those that are started below. All that gather may end so: not one within the other.
+        if let Some(dropped) = DROPPED.get() {
+            DROPPED.set(Some(dropped + 1));
+            return;
+        }
+        let mut back = 1;
+        while back > 0 {
+            let departing = self.shared.lanes.returned(&self.key);
+            DROPPED.set(Some(0));
+            self.shared.start(&self.key, departing, &self.runtime);
+            back = back - 1 + DROPPED.take().unwrap_or_default();
+        }
     }
 }
 
@@ -172,6 +208,10 @@ async fn send(core: &Core, places: Vec<Place>, read: &Read, ends_at: Instant) {
             Err(error) => part.into_iter().for_each(|place| place.settle(Err(error.clone()))),
         }
     }
+}
+
+async fn ask_one(core: &Core, item: &str, read: &Read, ends_at: Instant) -> Outcome {
+    Ok(ask(core, &[item], read, ends_at).await?.into_iter().next().flatten())
 }
 
 async fn ask(

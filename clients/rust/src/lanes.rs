@@ -205,8 +205,8 @@ impl Lanes {
             if lane.out == BATCHES_OUT_MAX {
                 return None;
             }
-            lane.out += 1;
             let made = make();
+            lane.out += 1;
             lane.alone.retain(|alone| alone.strong_count() > 0);
             lane.alone.push(Arc::downgrade(&made));
             Some(made)

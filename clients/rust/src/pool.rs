@@ -130,11 +130,6 @@ impl Pool {
         Self { config, idle: Mutex::default(), free, usable, closed: watch::Sender::new(false) }
     }
 
-    /// Whether a call could have a connection and leave one.
-    pub(crate) fn has_spare(&self) -> bool {
-        self.free.available_permits() > 1
-    }
-
     pub(crate) fn is_closed(&self) -> bool {
         *self.closed.borrow()
     }

@@ -220,16 +220,81 @@ fn a_resolve_is_driven_by_the_runtime_of_its_caller() {
             assert!(poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_pending())).await);
         }
     });
-    // It gathers behind them, and its runtime ends.
+    // It gathers behind them, and its runtime stands still.
     second.block_on(async {
         let mut last = Box::pin(jeton.resolve(TOKEN));
         assert!(poll_fn(|cx| Poll::Ready(last.as_mut().poll(cx).is_pending())).await);
     });
-    drop(second);
     first.block_on(async {
         for call in calls {
             let payload = timeout(PATIENCE, call).await.expect("in time").unwrap();
             assert_eq!(payload.raw(), b"1");
         }
     });
+}
+
+/// Callers that gathered behind it go on.
+#[test]
+fn a_runtime_that_ends_takes_no_other_callers_along() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let of_server = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let server = of_server.block_on(Server::start(&[Answer::With("[1]")]));
+    let jeton = server.builder().build().unwrap();
+    let (first, second) = (runtime(), runtime());
+    let begin = |count: usize| (0..count).map(|_| Box::pin(jeton.resolve(TOKEN)));
+    let mut calls: Vec<_> = begin(4).collect();
+    let mut later: Vec<_> = begin(1).collect();
+    for (runtime, calls) in [(&first, &mut calls), (&second, &mut later)] {
+        runtime.block_on(async {
+            for call in calls {
+                assert!(poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_pending())).await);
+            }
+        });
+    }
+    drop(first);
+    second.block_on(async {
+        for call in calls.into_iter().chain(later) {
+            let payload = timeout(PATIENCE, call).await.expect("in time").unwrap();
+            assert_eq!(payload.raw(), b"1");
+        }
+    });
+}
+
+#[test]
+fn p8_a_runtime_that_ends_with_many_batches_ends() {
+    let of_server = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let server = of_server.block_on(Server::start(&[Answer::Never]));
+    let jeton = server.builder().build().unwrap();
+    let work = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let tokens: Vec<_> = (0..100_000).map(|number| format!("{number:032}")).collect();
+        let mut calls: Vec<_> = tokens.iter().map(|it| Box::pin(jeton.resolve(&**it))).collect();
+        runtime.block_on(async {
+            for call in &mut calls {
+                assert!(poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_pending())).await);
+            }
+            // Requests under way are those of tasks now.
+            tokio::task::yield_now().await;
+        });
+        // Batches that are started on it end at once, one after the other.
+        drop(runtime);
+    };
+    let thread = std::thread::Builder::new().stack_size(1 << 20);
+    thread.spawn(work).unwrap().join().unwrap();
+}
+
+#[test]
+fn a_resolve_outside_of_a_runtime_keeps_no_place() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let server = runtime.block_on(Server::start(&[Answer::With("[1]")]));
+    let jeton = server.builder().build().unwrap();
+    for _ in 0..4 {
+        let mut call = Box::pin(jeton.resolve(TOKEN));
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            drop(call.as_mut().poll(&mut cx));
+        }));
+        assert!(polled.is_err());
+    }
+    assert_eq!(runtime.block_on(jeton.resolve(TOKEN)).unwrap().raw(), b"1");
 }

@@ -152,7 +152,7 @@ impl File for MemoryFile {
         self.write_at(bytes, offset).map_err(NotDurable::Written)?;
         let from = offset as usize;
         let synced = self.sync_as(|node| node.sync_range(from..from + bytes.len()));
-        // A real disk does both in one call. If that finds no space, the log repeats it.
+        // A real disk does both in one call. If that finds no space, the log takes the frame back.
         synced.map_err(|fault| match fault {
             Fault::NoSpace => NotDurable::Written(fault.error()),
             _ => NotDurable::Synced(fault.error()),

@@ -310,7 +310,7 @@ impl File for DiskFile {
                     self.write_at(bytes, offset).map_err(NotDurable::Written)?;
                     return self.sync().map_err(NotDurable::Synced);
                 }
-                // The log writes all these bytes again at the same place. That is no retry of a failed
+                // The log writes zeros at the same place and syncs those. That is no retry of a failed
                 // sync (P6), which would rely on pages that the system may have marked clean.
                 Err(error) => {
                     let error = io::Error::from(error);

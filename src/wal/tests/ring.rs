@@ -159,12 +159,18 @@ fn p6_a_frame_that_is_not_taken_back_for_sure_may_have_happened() {
         let error = wal.append_durably(3, &frame(b"perhaps")).unwrap_err();
         assert!(matches!(error, AppendError::Failed(_)), "{second:?}: {error}");
     }
-    let disk = Memory::new();
-    let mut wal = create(&disk);
-    wal.append_durably(1, &frame(b"before")).unwrap();
-    disk.plan(Planned { fault: Fault::NoSpace, at: disk.asked() + 2, is_lasting: true });
-    let error = wal.append_durably(3, &frame(b"perhaps")).unwrap_err();
-    assert!(matches!(error, AppendError::Failed(_)), "{error}");
+    // They cannot be written, and whether the frame is there is seen, or not.
+    for read in [None, Some(Fault::Io)] {
+        let disk = Memory::new();
+        let mut wal = create(&disk);
+        wal.append_durably(1, &frame(b"before")).unwrap();
+        let asked = disk.asked();
+        disk.plan(refused(asked + 2, Fault::NoSpace));
+        disk.plan_also(refused(asked + 3, Fault::NoSpace));
+        read.into_iter().for_each(|fault| disk.plan_also(refused(asked + 4, fault)));
+        let error = wal.append_durably(3, &frame(b"perhaps")).unwrap_err();
+        assert!(matches!(error, AppendError::Failed(_)), "{read:?}: {error}");
+    }
 }
 
 #[test]
