@@ -25,14 +25,17 @@ enum Event {
     KillLeader,
     KillOther,
     StopLeader,
+    /// What `nats-server --signal ldm` does.
+    LameDuck,
     KillNode,
 }
 
 impl Event {
-    const ALL: [(Self, &'static str); 4] = [
+    const ALL: [(Self, &'static str); 5] = [
         (Self::KillLeader, "kill -9 of the NATS server that leads the stream"),
         (Self::KillOther, "kill -9 of another NATS server"),
         (Self::StopLeader, "SIGTERM to the NATS server that leads the stream"),
+        (Self::LameDuck, "lame duck mode (SIGUSR2) of the NATS server that leads the stream"),
         (Self::KillNode, "kill -9 of a node"),
     ];
 
@@ -62,7 +65,7 @@ pub fn run(setting: &Setting) -> Result<Table> {
     }
     let mut cluster = start(setting)?;
     // The smoke test shows that it works: one event that takes little time.
-    let events = if is_smoke(setting) { &Event::ALL[3..] } else { &Event::ALL[..] };
+    let events = if is_smoke(setting) { &Event::ALL[4..] } else { &Event::ALL[..] };
     let mut number = 0;
     for &(event, name) in events {
         let (mut silences, mut of_best) = (Vec::new(), Vec::new());
@@ -94,6 +97,7 @@ fn suffer(cluster: &mut Cluster, event: Event, number: u64) -> Result<(f64, f64)
     let (pid, sent) = match event {
         Event::KillLeader | Event::KillOther => (cluster.server_pid(victim), Signal::KILL),
         Event::StopLeader => (cluster.server_pid(victim), Signal::TERM),
+        Event::LameDuck => (cluster.server_pid(victim), Signal::USR2),
         Event::KillNode => (cluster.node_pid(victim), Signal::KILL),
     };
     let spec =
