@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use jeton_client::{Builder, Client, Error};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -157,7 +159,7 @@ async fn callers_that_are_not_polled_keep_nobody() {
     let jeton = server.builder().build().unwrap();
     let mut calls: Vec<_> = (0..4).map(|_| Box::pin(jeton.resolve(TOKEN))).collect();
     for call in &mut calls {
-        assert!(poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_pending())).await);
+        begin(call).await;
     }
     assert_eq!(jeton.resolve(TOKEN).await.unwrap().raw(), b"1");
     for call in calls {
@@ -173,7 +175,7 @@ async fn a_caller_that_is_not_polled_leaves_a_connection() {
         let jeton = builder.deadline(Duration::from_secs(5)).build().unwrap();
         let mut calls: Vec<_> = (0..4).map(|_| Box::pin(jeton.resolve(TOKEN))).collect();
         for call in &mut calls {
-            assert!(poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_pending())).await);
+            begin(call).await;
         }
         assert_eq!(jeton.consume(TOKEN).await.unwrap().raw(), b"1", "{connections}");
         for call in calls {
@@ -195,11 +197,26 @@ async fn the_trace_context_of_the_caller_goes_along() {
     assert!(request.contains("traceparent: 00-") && !request.contains(CONTEXT), "{request}");
 }
 
+/// A runtime of one thread, which runs only while it is blocked on.
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// A server in a runtime of its own, which goes on whatever happens to those of its clients.
+fn elsewhere(answers: &[Answer]) -> (Server, Runtime) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    (runtime.block_on(Server::start(answers)), runtime)
+}
+
+/// Polls a call once: it is under way then.
+async fn begin<C: Future + Unpin>(call: &mut C) {
+    let is_pending = poll_fn(|cx| Poll::Ready(Pin::new(&mut *call).poll(cx).is_pending()));
+    assert!(is_pending.await);
+}
+
 #[test]
 fn a_client_goes_on_in_another_runtime() {
-    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let of_server = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let server = of_server.block_on(Server::start(&[Answer::With("[1]")]));
+    let (server, _of_server) = elsewhere(&[Answer::With("[1]")]);
     let jeton = server.builder().build().unwrap();
     for _ in 0..2 {
         let payload = runtime().block_on(jeton.resolve(TOKEN)).unwrap();
@@ -209,21 +226,19 @@ fn a_client_goes_on_in_another_runtime() {
 
 #[test]
 fn a_resolve_is_driven_by_the_runtime_of_its_caller() {
-    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let of_server = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let server = of_server.block_on(Server::start(&[Answer::With("[1]")]));
+    let (server, _of_server) = elsewhere(&[Answer::With("[1]")]);
     let jeton = server.builder().build().unwrap();
     let (first, second) = (runtime(), runtime());
     let mut calls: Vec<_> = (0..4).map(|_| Box::pin(jeton.resolve(TOKEN))).collect();
     first.block_on(async {
         for call in &mut calls {
-            assert!(poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_pending())).await);
+            begin(call).await;
         }
     });
     // It gathers behind them, and its runtime stands still.
     second.block_on(async {
         let mut last = Box::pin(jeton.resolve(TOKEN));
-        assert!(poll_fn(|cx| Poll::Ready(last.as_mut().poll(cx).is_pending())).await);
+        begin(&mut last).await;
     });
     first.block_on(async {
         for call in calls {
@@ -236,18 +251,16 @@ fn a_resolve_is_driven_by_the_runtime_of_its_caller() {
 /// Callers that gathered behind it go on.
 #[test]
 fn a_runtime_that_ends_takes_no_other_callers_along() {
-    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let of_server = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let server = of_server.block_on(Server::start(&[Answer::With("[1]")]));
+    let (server, _of_server) = elsewhere(&[Answer::With("[1]")]);
     let jeton = server.builder().build().unwrap();
     let (first, second) = (runtime(), runtime());
-    let begin = |count: usize| (0..count).map(|_| Box::pin(jeton.resolve(TOKEN)));
-    let mut calls: Vec<_> = begin(4).collect();
-    let mut later: Vec<_> = begin(1).collect();
+    let new_calls = |count: usize| (0..count).map(|_| Box::pin(jeton.resolve(TOKEN)));
+    let mut calls: Vec<_> = new_calls(4).collect();
+    let mut later: Vec<_> = new_calls(1).collect();
     for (runtime, calls) in [(&first, &mut calls), (&second, &mut later)] {
         runtime.block_on(async {
             for call in calls {
-                assert!(poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_pending())).await);
+                begin(call).await;
             }
         });
     }
@@ -262,16 +275,15 @@ fn a_runtime_that_ends_takes_no_other_callers_along() {
 
 #[test]
 fn p8_a_runtime_that_ends_with_many_batches_ends() {
-    let of_server = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let server = of_server.block_on(Server::start(&[Answer::Never]));
+    let (server, _of_server) = elsewhere(&[Answer::Never]);
     let jeton = server.builder().build().unwrap();
     let work = move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = runtime();
         let tokens: Vec<_> = (0..100_000).map(|number| format!("{number:032}")).collect();
         let mut calls: Vec<_> = tokens.iter().map(|it| Box::pin(jeton.resolve(&**it))).collect();
         runtime.block_on(async {
             for call in &mut calls {
-                assert!(poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_pending())).await);
+                begin(call).await;
             }
             // Requests under way are those of tasks now.
             tokio::task::yield_now().await;
@@ -285,8 +297,7 @@ fn p8_a_runtime_that_ends_with_many_batches_ends() {
 
 #[test]
 fn a_resolve_outside_of_a_runtime_keeps_no_place() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let server = runtime.block_on(Server::start(&[Answer::With("[1]")]));
+    let (server, runtime) = elsewhere(&[Answer::With("[1]")]);
     let jeton = server.builder().build().unwrap();
     for _ in 0..4 {
         let mut call = Box::pin(jeton.resolve(TOKEN));
