@@ -24,13 +24,9 @@ pub struct Extent {
 }
 
 impl Wal {
-    /// The cleaning that is due now. `now_ms` is engine time, which never runs backwards. No
-    /// cleaning is due as long as no frame after the oldest segment is durable: a power cut would
-    /// leave a log without a time.
+    /// The cleaning that is due now. `now_ms` is engine time, which never runs backwards.
     pub fn cleaning_due(&self, now_ms: u64) -> Clean {
-        let behind = self.ring.table.iter().nth(1);
-        let keeps_time = behind.is_some_and(|behind| self.durable > behind.header.base_lsn);
-        if keeps_time { self.ring.clean_due(now_ms) } else { Clean::Nothing }
+        self.ring.clean_due(now_ms)
     }
 
     /// Seals the current segment if a record in it is as old as [`Config::max_age`] allows, and writes a
