@@ -4,9 +4,10 @@
 //! configuration; 3 no answer from a server, or an output that cannot be written; 4 a restart of
 //! `jeton serve` would do harm. A command ends by `SIGPIPE` when the reader of its output has exited.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::build_info::VERSION_AND_COMMIT;
 
@@ -130,11 +131,12 @@ pub fn main(process: Process) -> ExitCode {
         return ExitCode::from(MISTAKEN);
     }
     let args = target::mark_tokens(std::env::args_os(), &Cli::command());
-    let matches = match environment::without_empty(Cli::command()).try_get_matches_from(args) {
+    let matches = match parse(&args) {
         Ok(matches) => matches,
         Err(error) => return out::clap(&error),
     };
-    let mistakes = environment::mistakes(&Cli::command(), &matches);
+    let mut mistakes = environment::mistakes(&Cli::command(), &matches);
+    mistakes.extend(settings::SecretArgs::swallowed_flag(&Cli::command(), &matches));
     if !mistakes.is_empty() {
         mistakes.iter().for_each(|mistake| out::tell!("error: {mistake}"));
         return ExitCode::from(MISTAKEN);
@@ -165,6 +167,16 @@ pub fn main(process: Process) -> ExitCode {
         Command::Verify(args) => verify::run(&args),
         Command::Completions(args) => shell_files::run_completions(&args, Cli::command()),
         Command::Man(args) => shell_files::run_man(&args, Cli::command()),
+    }
+}
+
+/// Parses the flags, and again without the variables that they overrule.
+fn parse(args: &[OsString]) -> Result<ArgMatches, clap::Error> {
+    let command = environment::without_empty(Cli::command());
+    let matches = command.clone().try_get_matches_from(args)?;
+    match settings::SecretArgs::without_overruled(command, &matches) {
+        Some(command) => command.try_get_matches_from(args),
+        None => Ok(matches),
     }
 }
 

@@ -126,11 +126,53 @@ fn the_arguments_of_the_program_end_with_the_line_or_a_semicolon() {
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(2), "{said}");
     assert!(said.contains("--secret-command has --keys among its arguments"), "{said}");
-    let verify = ["verify", text(&data), FLAG, "no-such-program", "x", WAIT, "1s"];
-    let refused = run_jeton(&verify);
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert_eq!(refused.status.code(), Some(2), "{said}");
-    assert!(said.contains("--secret-command has --secret-wait among its arguments"), "{said}");
+}
+
+/// A check that silently does without its flag passes where it would fail.
+#[test]
+fn p8_no_command_loses_a_flag_to_the_program() {
+    let lost: [(&[&str], &str); 6] = [
+        (&["verify", "data", FLAG, "cat", "x", WAIT, "1s"], "--secret-wait"),
+        (&["verify", "data", FLAG, "cat", "x", "--since", "kept.log"], "--since"),
+        (&["backup", "copy", FLAG, "cat", "--server=http://127.0.0.1:1"], "--server"),
+        (&["audit", "digest", FLAG, "cat", "--namespace", "shop"], "--namespace"),
+        (&["audit", "public-key", FLAG, "cat", "--data", "data"], "--data"),
+        (&["restore", "copy", "--data", "data", FLAG, "cat", "x", "--secret=x"], "--secret"),
+    ];
+    for (args, flag) in lost {
+        let refused = run_jeton(args);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(2), "{said}");
+        assert!(said.contains(&format!("--secret-command has {flag} among its")), "{said}");
+    }
+}
+
+/// A server's environment is often that of the shell in which its commands are called, too.
+#[test]
+fn a_flag_wins_over_the_variables_of_other_sources() {
+    let programs = Programs::new();
+    let (secret, data) = (programs.path("secret.key"), programs.path("none"));
+    assert!(run_jeton(&["secret", "new", "--out", text(&secret)]).status.success());
+    let (file, wait) = ("JETON_SECRET_FILE", "JETON_SECRET_WAIT");
+    let program = "JETON_SECRET_COMMAND";
+    let by_file = ["verify", text(&data), "--secret-file", text(&secret)];
+    let by_program = ["verify", text(&data), FLAG, "cat", text(&secret)];
+    let neither = ["verify", text(&data)];
+    let said = |args: &[&str], variables: &[(&str, &str)]| {
+        let mut called = Command::new(env!("CARGO_BIN_EXE_jeton"));
+        let ended = called.args(args).envs(variables.iter().copied()).output().expect("runs");
+        String::from_utf8(ended.stderr).expect("text")
+    };
+    for (args, variables) in [
+        (&by_file[..], &[(program, "cat x"), (wait, "2m")][..]),
+        (&by_program[..], &[(file, "no-such-file"), (wait, "2m")][..]),
+        (&neither[..], &[(wait, "2m")][..]),
+    ] {
+        let said = said(args, variables);
+        assert!(said.contains("No such file or directory") && !said.contains("secret"), "{said}");
+    }
+    let both = said(&neither, &[(program, "cat x"), (file, text(&secret))]);
+    assert!(both.contains("(JETON_SECRET_COMMAND) cannot be used with"), "{both}");
 }
 
 #[test]

@@ -75,7 +75,7 @@ pub(super) fn restore(args: &RestoreArgs) -> Result<(), BackupFailure> {
     // One that is kept elsewhere stays there.
     match &args.secret {
         Some(_) => place.write(SECRET_FILE_NAME, secret.as_bytes())?,
-        None => tell!("the data directory has no secret: start the server with {source}"),
+        None => tell!("the data directory has no secret: start the server with {}", source.flag()),
     }
     place.finish()?;
     // The warning is printed first: it matters even if the rest cannot be printed.

@@ -29,7 +29,7 @@ impl Flags for ServeArgs {
         let mut limits = config.engine.mistakes();
         limits.extend(config.http.mistakes());
         limits.extend(config.audit.iter().flat_map(audit::mistakes));
-        limits.extend(self.secret.mistakes(config.secret_command.as_ref(), &super::flags()));
+        limits.extend(self.secret.mistakes(config.secret_command.as_ref()));
         let has_secret = config.engine.secret_file.is_some() || config.secret_command.is_some();
         limits.extend(cluster::mistakes(config.cluster.as_ref(), &config.engine, has_secret));
         limits.extend(self.cluster.lonely());

@@ -4,12 +4,13 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::Args;
+use clap::builder::Resettable;
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Args, Command};
 
 use super::values::Reader;
 use crate::cli::secret_command::{SecretCommand, SecretCommandError};
 use crate::clock::Clock;
-use crate::config::flags::Flag;
 use crate::engine::{SECRET_FILE_NAME, SecretError, read_secret};
 use crate::model::setting::SettingError;
 use crate::model::text::{DURATION_FORM, duration_text, parse_duration};
@@ -82,6 +83,16 @@ impl SecretSource {
     }
 }
 
+impl SecretSource {
+    /// The flag that names it.
+    pub(in crate::cli) fn flag(&self) -> String {
+        match self {
+            Self::File(file) => format!("--secret-file {}", file.display()),
+            Self::Command(_) => self.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for SecretSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -91,7 +102,76 @@ impl fmt::Display for SecretSource {
     }
 }
 
+/// The command and all below it, without the variables of these flags.
+fn without_variables(command: Command, ids: &[&str]) -> Command {
+    let bare = |arg: Arg| match ids.contains(&arg.get_id().as_str()) {
+        true => arg.env(Resettable::Reset),
+        false => arg,
+    };
+    command.mut_args(bare).mut_subcommands(|command| without_variables(command, ids))
+}
+
 impl SecretArgs {
+    /// What is wrong if a flag of the called command is among the arguments of `--secret-command`, which
+    /// takes all that follows it: the command would silently do without that flag, a server without its
+    /// keys or its TLS.
+    pub(in crate::cli) fn swallowed_flag(
+        command: &Command,
+        matches: &ArgMatches,
+    ) -> Option<String> {
+        if let Some((name, matches)) = matches.subcommand() {
+            return Self::swallowed_flag(command.find_subcommand(name)?, matches);
+        }
+        let words = matches.try_get_many::<String>("secret_command").ok().flatten()?;
+        if matches.value_source("secret_command") != Some(ValueSource::CommandLine) {
+            return None;
+        }
+        let is_flag = |name: &&str| command.get_opts().any(|arg| arg.get_long() == Some(name));
+        let mut names = words.skip(1).filter_map(|word| {
+            let (name, _) = word.split_once('=').unwrap_or((word, ""));
+            name.strip_prefix("--")
+        });
+        let name = names.find(is_flag)?;
+        Some(format!(
+            "--secret-command has --{name} among its arguments, which is a flag of jeton: end them with a ;, \
+             or give the whole command as one value"
+        ))
+    }
+
+    /// The command without the variables that its flags overrule; `None` if there are none. A server
+    /// refuses two sources of its secret instead.
+    pub(in crate::cli) fn without_overruled(
+        command: Command,
+        matches: &ArgMatches,
+    ) -> Option<Command> {
+        let (mut called, mut name) = (matches, "");
+        while let Some((below, matches)) = called.subcommand() {
+            (called, name) = (matches, below);
+        }
+        let overruled = if name == "serve" { Vec::new() } else { Self::overruled(called) };
+        (!overruled.is_empty()).then(|| without_variables(command, &overruled))
+    }
+
+    /// The variables of the source of the secret that a flag overrules, or that say nothing here.
+    fn overruled(matches: &ArgMatches) -> Vec<&'static str> {
+        let source = |id| matches.try_contains_id(id).ok().and_then(|_| matches.value_source(id));
+        let is_given = |id| source(id) == Some(ValueSource::CommandLine);
+        let mut overruled = Vec::new();
+        if is_given("secret_file") {
+            overruled.push("secret_command");
+        }
+        if is_given("secret_command") {
+            overruled.push("secret_file");
+        }
+        let has_command =
+            source("secret_command").is_some() && !overruled.contains(&"secret_command");
+        if !has_command {
+            overruled.push("secret_wait");
+        }
+        overruled.retain(|id| source(id) == Some(ValueSource::EnvVariable));
+        overruled
+    }
+
     /// The file, if it is one.
     pub(super) fn file(&self) -> Option<PathBuf> {
         self.secret_file.clone()
@@ -104,12 +184,7 @@ impl SecretArgs {
     }
 
     /// All mistakes in them but those of their form.
-    /// `flags` are those of the server.
-    pub(super) fn mistakes(
-        &self,
-        command: Option<&SecretCommand>,
-        flags: &[Flag],
-    ) -> Vec<SettingError> {
+    pub(super) fn mistakes(&self, command: Option<&SecretCommand>) -> Vec<SettingError> {
         let mut mistakes = Vec::new();
         if self.secret_file.is_some() && command.is_some() {
             let mistake = SettingError::new("secret-command", "cannot be used with ");
@@ -121,11 +196,6 @@ impl SecretArgs {
         if self.is_wait_lonely() {
             mistakes.push(SettingError::new("secret-wait", "needs ").name("secret-command"));
         }
-        // Otherwise a server would silently run without its keys or its TLS.
-        let is_flag = |name: &str| flags.iter().any(|flag| flag.key == name);
-        if let Some(text) = self.swallowed(is_flag) {
-            mistakes.push(SettingError::new("secret-command", text));
-        }
         if command.is_some_and(|command| command.wait > WAIT_MAX) {
             let text = format!("must be 0s to {}", duration_text(WAIT_MAX));
             mistakes.push(SettingError::new("secret-wait", text));
@@ -136,20 +206,6 @@ impl SecretArgs {
     /// Whether `--secret-wait` means nothing here.
     fn is_wait_lonely(&self) -> bool {
         self.secret_command.is_empty() && self.secret_wait != duration_text(WAIT)
-    }
-
-    /// What is wrong if a flag of jeton is among the arguments of the program, which take all that
-    /// follows them.
-    fn swallowed(&self, is_flag: impl Fn(&str) -> bool) -> Option<String> {
-        let mut names = self.secret_command.iter().skip(1).filter_map(|word| {
-            let (name, _) = word.split_once('=').unwrap_or((word, ""));
-            name.strip_prefix("--")
-        });
-        let name = names.find(|name| is_flag(name))?;
-        Some(format!(
-            "has --{name} among its arguments, which is a flag of jeton: end them with a ;, or \
-             give the whole command as one value"
-        ))
     }
 
     /// The source, for a command that takes no configuration file; `None` if neither flag is given.
@@ -165,14 +221,12 @@ impl SecretArgs {
         if self.is_wait_lonely() {
             return Err("--secret-wait needs --secret-command".to_owned());
         }
-        let is_flag = |name: &str| ["secret-file", "secret-wait"].contains(&name);
-        if let Some(text) = self.swallowed(is_flag) {
-            return Err(format!("--secret-command {text}"));
-        }
         let command = SecretCommand::of(&self.secret_command, wait);
         match (&self.secret_file, command) {
             (Some(_), Some(_)) => {
-                Err("--secret-command cannot be used with --secret-file".to_owned())
+                Err("--secret-command (JETON_SECRET_COMMAND) cannot be used with \
+                                       --secret-file (JETON_SECRET_FILE)"
+                    .to_owned())
             }
             (None, None) if !self.secret_command.is_empty() => {
                 Err("--secret-command must name a program".to_owned())
