@@ -20,6 +20,8 @@ pub enum Warning {
     QuotaTags,
     /// The log exceeds its limit by several segments: cleaning does not keep up.
     LogOverLimit,
+    /// The oldest segment of the log cannot be read, so that it cannot be cleaned.
+    LogUnreadable,
     /// The disk of the audit log is nearly full.
     AuditDisk,
     /// The audit log cannot be written.
@@ -28,12 +30,13 @@ pub enum Warning {
 
 impl Warning {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ClockHeld,
         Self::LogTimeAhead,
         Self::NamespaceTags,
         Self::QuotaTags,
         Self::LogOverLimit,
+        Self::LogUnreadable,
         Self::AuditDisk,
         Self::AuditFailing,
     ];
@@ -47,6 +50,7 @@ impl Warning {
             Self::NamespaceTags => "namespace_tags",
             Self::QuotaTags => "quota_tags",
             Self::LogOverLimit => "log_over_limit",
+            Self::LogUnreadable => "log_unreadable",
             Self::AuditDisk => "audit_disk",
             Self::AuditFailing => "audit_failing",
         }
@@ -69,6 +73,12 @@ impl Warnings {
     /// Lowers a warning, because its condition is over. Does nothing if it was not raised.
     pub fn lower(&self, warning: Warning) {
         self.lock().remove(&warning);
+    }
+
+    /// Whether a warning was raised and not lowered.
+    #[must_use]
+    pub fn stands(&self, warning: Warning) -> bool {
+        self.lock().contains_key(&warning)
     }
 
     /// The standing warnings, in the order of [`Warning::ALL`].
@@ -96,6 +106,7 @@ mod tests {
         assert_eq!(texts, ["held", "second"]);
         warnings.lower(Warning::LogTimeAhead);
         warnings.lower(Warning::NamespaceTags);
+        assert!(warnings.stands(Warning::ClockHeld) && !warnings.stands(Warning::LogTimeAhead));
         assert_eq!(warnings.standing().len(), 1);
     }
 

@@ -13,11 +13,13 @@ use crate::model::record::{Record, carry_len, records};
 use crate::model::time::UnixMillis;
 use crate::model::token::Digest;
 use crate::wal::{Clean, Cleaner, Lsn, ReadError, Step};
+use crate::warning::Warning;
 
 use super::clocks::Timekeeper;
 use super::config::SyncMode;
 use super::journal::{Journal, LocalLog};
 use super::sequencer::Sequencer;
+use super::shared::Shared;
 use super::state::{forget, must_be_relocated};
 
 /// Bytes of the oldest segment that are scanned for each byte written by clients. The log may be
@@ -62,6 +64,8 @@ pub(super) struct Cleaning {
     earns_from: UnixMillis,
     /// Time of the last look at the oldest segment.
     looked_at: UnixMillis,
+    /// Whether the oldest segment could not be read.
+    is_unreadable: bool,
 }
 
 /// The oldest segment, which is being cleaned.
@@ -115,10 +119,27 @@ impl Cleaning {
             // The relocated entries are not in the log, so the segment is restarted when there is
             // space.
             Ok(false) => {}
-            Err(error) => {
-                tracing::error!(%error, "can't read the oldest segment: the log keeps growing");
-                self.rests_until = UnixMillis(sequencer.now().0 + REST_MS);
-            }
+            Err(error) => self.rest(sequencer, &error),
+        }
+    }
+
+    /// Cleans nothing for a while, because the oldest segment cannot be read.
+    fn rest<T: Timekeeper>(&mut self, sequencer: &Sequencer<T>, error: &ReadError) {
+        tracing::error!(%error, "can't read the oldest segment: the log keeps growing");
+        let text = format!(
+            "the oldest segment can't be read, so that the log keeps growing, and the next start would \
+             refuse it: {error}; leave the server running and put the file back from a copy"
+        );
+        sequencer.shared.warnings.raise(Warning::LogUnreadable, text);
+        self.is_unreadable = true;
+        self.rests_until = UnixMillis(sequencer.now().0 + REST_MS);
+    }
+
+    /// The oldest segment is not needed any more.
+    fn released(&mut self, shared: &Shared) {
+        self.declares_from = UnixMillis(0);
+        if std::mem::take(&mut self.is_unreadable) {
+            shared.warnings.lower(Warning::LogUnreadable);
         }
     }
 
@@ -239,8 +260,8 @@ impl Cleaning {
                 Clean::Expired { seq }
                     if clocks.may_release(&log.wal) && !shared.holds(&log.wal, seq) =>
                 {
-                    self.declares_from = UnixMillis(0);
                     log.trim(seq, Lsn::ZERO);
+                    self.released(shared);
                 }
                 Clean::Expired { .. }
                 | Clean::Aged { .. }
@@ -273,9 +294,9 @@ impl Cleaning {
         let is_durable = is_durable && clocks.may_release(&log.wal);
         if is_durable && !shared.holds(&log.wal, seq) {
             self.current = None;
-            self.declares_from = UnixMillis(0);
             failpoint::pass("relocation-committed");
             log.trim(seq, lsn);
+            self.released(shared);
             failpoint::pass("segment-released");
         }
         Ok(())
@@ -308,7 +329,7 @@ impl Cleaning {
         let has_grown = head - self.began_at.min(head) >= shared.config.wal.segment_size;
         let seq = match log.wal.cleaning_due(now.0) {
             Clean::Aged { seq } => seq,
-            Clean::Scan { seq } if !is_idle || has_grown => seq,
+            Clean::Scan { seq } if !is_idle || has_grown || self.is_unreadable => seq,
             Clean::Expired { .. } | Clean::Scan { .. } | Clean::Nothing => return,
         };
         match log.wal.cleaner() {
@@ -318,10 +339,7 @@ impl Cleaning {
                 self.current =
                     found.map(|cleaner| OldSegment { seq, cleaner, relocated_until: None });
             }
-            Err(error) => {
-                tracing::error!(%error, "can't clean the oldest segment");
-                self.rests_until = UnixMillis(now.0 + REST_MS);
-            }
+            Err(error) => self.rest(sequencer, &error),
         }
     }
 }

@@ -94,9 +94,12 @@ impl Maintenance {
         let is_over = over_bytes > LOG_OVER_SEGMENTS * sequencer.shared.config.wal.segment_size;
         if is_over {
             let limit_bytes = log.wal.log_limit();
+            let why = match sequencer.shared.warnings.stands(Warning::LogUnreadable) {
+                true => "it can't be cleaned: see log_unreadable",
+                false => "it is cleaned while clients write",
+            };
             let text = format!(
-                "the log exceeds its limit of {limit_bytes} bytes by {over_bytes} bytes; it is \
-                 cleaned while clients write"
+                "the log exceeds its limit of {limit_bytes} bytes by {over_bytes} bytes; {why}"
             );
             if !self.is_over_limit {
                 tracing::warn!(over_bytes, limit_bytes, "the log exceeds its limit");

@@ -350,12 +350,12 @@ impl tracing::Subscriber for Lines {
     fn exit(&self, _: &tracing::span::Id) {}
 }
 
-/// Somebody without the secret ends the oldest segment early, under the running server.
-#[test]
-fn p5_no_entry_is_lost_behind_a_forged_seal() {
-    let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
-    let mut engine = to_be_relocated(&disk, &clock);
-    let name = "segment-0000000000000001.log";
+const OLDEST: &str = "segment-0000000000000001.log";
+
+/// Ends the oldest segment early, as somebody without the secret can; returns the file before that, and
+/// the offset.
+fn forge_a_seal(disk: &Memory) -> (Vec<u8>, usize) {
+    let name = OLDEST;
     let whole = disk.bytes(name);
     let lsn_at = |at: usize| u64::from_le_bytes(whole[at + 8..at + 16].try_into().unwrap());
     let is_frame = |at: &usize| lsn_at(*at) == lsn_at(4096) + *at as u64 - 4096;
@@ -366,6 +366,16 @@ fn p5_no_entry_is_lost_behind_a_forged_seal() {
         let checksum = crc32c::crc32c_append(identity, &bytes[at + 4..at + 60]);
         bytes[at..at + 4].copy_from_slice(&checksum.to_le_bytes());
     });
+    (whole, at)
+}
+
+/// Somebody without the secret ends the oldest segment early, under the running server.
+#[test]
+fn p5_no_entry_is_lost_behind_a_forged_seal() {
+    let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
+    let mut engine = to_be_relocated(&disk, &clock);
+    let (whole, at) = forge_a_seal(&disk);
+    let name = OLDEST;
     let lines = Lines::default();
     tracing::subscriber::with_default(lines.clone(), || {
         for _ in 0..5 {
@@ -389,5 +399,27 @@ fn p5_no_entry_is_lost_behind_a_forged_seal() {
     engine.tend(true);
     engine.tend(true);
     assert!(engine.engine().stats().log.segments_released > 0);
+    assert_eq!(verified(&disk).tokens, Some(8));
+}
+
+#[test]
+fn p8_an_unreadable_segment_is_a_warning_until_its_file_is_put_back() {
+    let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
+    let mut engine = to_be_relocated(&disk, &clock);
+    let (whole, _) = forge_a_seal(&disk);
+    let warning = |engine: &mut Stepped| {
+        for _ in 0..20 {
+            engine.tend(true);
+            clock.advance(1_000);
+        }
+        engine.engine().warnings().remove(&Warning::LogUnreadable)
+    };
+    let text = warning(&mut engine).expect("a warning");
+    assert!(text.contains(OLDEST) && text.contains("leave the server running"), "{text}");
+    assert_eq!(engine.engine().readiness(), Ok(()));
+    disk.edit(OLDEST, |bytes| bytes.clone_from(&whole));
+    assert_eq!(warning(&mut engine), None);
+    assert!(engine.engine().stats().log.segments_released > 0);
+    drop(engine);
     assert_eq!(verified(&disk).tokens, Some(8));
 }
