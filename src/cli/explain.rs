@@ -2,9 +2,12 @@
 
 use std::error::Error as _;
 use std::io::{self, ErrorKind};
+use std::path::Path;
 
+use crate::engine::OpenError;
 use crate::net::listen::ListenAddress;
 use crate::tls::said;
+use crate::wal::ReadError;
 
 /// Why a Unix socket cannot be made at a path.
 fn bind_path(error: &io::Error) -> String {
@@ -49,6 +52,23 @@ pub(super) fn bind(address: &ListenAddress, error: &io::Error) -> String {
         _ => error.to_string(),
     }
 }
+
+/// Why the log in `dir` cannot be opened.
+pub(super) fn open(dir: &Path, error: &OpenError) -> String {
+    let is_of_log = matches!(error, OpenError::Read(_) | OpenError::Record { .. });
+    let dir = if is_of_log { format!("{}: ", dir.display()) } else { String::new() };
+    let next = match error {
+        OpenError::Read(ReadError::Damage(damage)) if !damage.what.is_of_other_version() => {
+            COPY_FIRST
+        }
+        OpenError::Record { .. } => COPY_FIRST,
+        _ => "",
+    };
+    format!("{dir}{error}{next}")
+}
+
+const COPY_FIRST: &str = "; keep a copy of the directory, then put the file back as it was, or restore \
+                          the newest backup";
 
 /// Why a server's name could not be resolved.
 pub(super) fn name(error: &io::Error) -> String {

@@ -21,7 +21,7 @@ use super::serve_error::ServeError;
 use super::servers::{Servers, say_ready};
 use super::service_manager::{self, Vitals};
 use super::settings::{Given, ServeConfig, Settings};
-use super::{environment, hardening, logging, out};
+use super::{environment, explain, hardening, logging, out};
 use crate::audit::{Audit, EventOutcome};
 use crate::build_info::VERSION_AND_COMMIT;
 use crate::clock::{Clock, SystemClock};
@@ -61,10 +61,15 @@ pub(super) fn run(given: &Given, process: Process, command: &Command) -> ExitCod
         stated.insert("secret-command".to_owned(), command.to_string());
     }
     let reload = Reload::new(given, settings, set_log_filter);
+    let data = config.engine.data_dir.clone().unwrap_or_default();
     process.end(match serve(config, stated, reload, process) {
         Ok(()) => 0,
         Err(error) => {
-            out::tell!("error: {error}");
+            let said = match &error {
+                ServeError::Open(error) => explain::open(&data, error),
+                error => error.to_string(),
+            };
+            out::tell!("error: {said}");
             error.code()
         }
     })

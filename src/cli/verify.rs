@@ -9,12 +9,12 @@ use indicatif::HumanBytes;
 
 use super::audit::{self, Failure};
 use super::exit::{FAILED, MISTAKEN};
-use super::out;
 use super::progress::Shown;
 use super::settings::SecretArgs;
+use super::{explain, out};
 use crate::audit::verify::Since;
 use crate::clock::SystemClock;
-use crate::engine::{OpenError, Verified, tag_at, verify};
+use crate::engine::{OpenError, Verified, tags_at, verify};
 use crate::model::cluster::Chain;
 use crate::model::time::UnixMillis;
 use crate::model::token::Secret;
@@ -36,7 +36,7 @@ pub(super) struct VerifyArgs {
     secret: SecretArgs,
 
     /// Checkpoints of this server's audit log that were kept elsewhere (--audit-checkpoints): the log
-    /// must not end before the newest of them
+    /// must be a later state of what it was at each of them
     #[arg(long, value_name = "FILE")]
     since: Option<PathBuf>,
 
@@ -60,24 +60,21 @@ pub(super) fn run(args: &VerifyArgs) -> ExitCode {
     drop(shown);
     let found = match verified {
         Ok(found) => found,
-        Err(error) => return out::failed(&error, code_of(&error)),
+        Err(error) => return out::failed(&explain::open(&args.dir, &error), code_of(&error)),
     };
     let compared = since.map(|since| compare(&args.dir, &found, &since)).transpose();
     let compared = match compared {
-        Ok(compared) => compared.flatten(),
-        Err(error) => return out::failed(&error, code_of(&error)),
+        Ok(compared) => compared,
+        Err(error) => return out::failed(&explain::open(&args.dir, &error), code_of(&error)),
     };
-    let since = match compared {
-        Some(Compared::Later) => "since     the log has the frame of the given checkpoint\n",
-        Some(Compared::Unknown) => {
-            "since     nothing is known: the log no longer has a frame that the checkpoints name\n"
-        }
-        Some(Compared::Behind(_)) | None => "",
+    let since = match &compared {
+        Some(Ok(since)) => since,
+        Some(Err(_)) | None => "",
     };
     match out::print(text(&found) + since) {
         Ok(()) => match compared {
-            Some(Compared::Behind(behind)) => out::failed(&behind, FAILED),
-            _ => ExitCode::SUCCESS,
+            Some(Err(behind)) => out::failed(&behind, FAILED),
+            Some(Ok(_)) | None => ExitCode::SUCCESS,
         },
         Err(error) => out::unprinted(&error, ""),
     }
@@ -101,38 +98,58 @@ impl VerifyArgs {
     }
 }
 
-/// What the newest checkpoint says of the log.
-enum Compared {
-    /// The log is a later state of what it was then.
-    Later,
-    /// The part of the log that would tell was released, or no checkpoint names a frame.
-    Unknown,
-    /// Why it is not.
-    Behind(String),
-}
-
-fn compare(dir: &Path, found: &Verified, since: &Since) -> Result<Option<Compared>, OpenError> {
-    let Some(kept) = since.newest_log_end() else { return Ok(None) };
-    let lsn = kept.lsn.unwrap_or_default();
-    if lsn > found.lsn {
-        return Ok(Some(Compared::Behind(format!(
-            "the log ends at Lsn {}, before Lsn {lsn} of the given checkpoint ({}): it was rolled \
+/// Compares the log with all checkpoints whose frames it still has: a server may have written new
+/// ones after it was rolled back. Returns lines of the report, or why the log is no later state of
+/// what it was at one of them.
+fn compare(
+    dir: &Path,
+    found: &Verified,
+    since: &Since,
+) -> Result<Result<String, String>, OpenError> {
+    let newest = since.newest_log_end().map(|kept| (kept.lsn.unwrap_or_default(), &kept.time));
+    if let Some((lsn, time)) = newest.filter(|(lsn, _)| *lsn > found.lsn) {
+        return Ok(Err(format!(
+            "the log ends at Lsn {}, before Lsn {lsn} of the given checkpoint ({time}): it was rolled \
              back, or is another server's",
-            found.lsn, kept.time
-        ))));
+            found.lsn
+        )));
     }
-    // While a frame is being written, a checkpoint has no tag.
-    let Some(kept) = since.newest_log_tag() else { return Ok(Some(Compared::Unknown)) };
-    let lsn = kept.lsn.unwrap_or_default();
-    let Some(tag) = tag_at(dir, lsn)? else { return Ok(Some(Compared::Unknown)) };
-    if kept.tag.as_ref() == Some(&const_hex::encode(tag)) {
-        return Ok(Some(Compared::Later));
+    let kept = since.log_tags();
+    let lsns: Vec<_> = kept.iter().map(|kept| kept.lsn.unwrap_or_default()).collect();
+    let tags = tags_at(dir, &lsns)?;
+    let compared = kept.iter().zip(&lsns).zip(&tags).filter_map(|((kept, lsn), tag)| {
+        let is_same = tag.map(|tag| kept.tag.as_ref() == Some(&const_hex::encode(tag)))?;
+        Some((*lsn, &kept.time, is_same))
+    });
+    let compared: Vec<_> = compared.collect();
+    if let Some((lsn, time, _)) = compared.iter().find(|(.., is_same)| !is_same) {
+        return Ok(Err(format!(
+            "the log has another frame at Lsn {lsn} than at the given checkpoint ({time}): it was \
+             rolled back and written again, or is another server's"
+        )));
     }
-    Ok(Some(Compared::Behind(format!(
-        "the log has another frame at Lsn {lsn} than at the given checkpoint ({}): it was rolled back \
-         and written again, or is another server's",
-        kept.time
-    ))))
+    let unknown = match (compared.last(), newest) {
+        (_, None) => {
+            "since     nothing is known: no checkpoint names the end of a log\n".to_owned()
+        }
+        (None, Some(_)) => {
+            "since     nothing is known: the log no longer has a frame that the checkpoints name\n"
+                .to_owned()
+        }
+        (Some((lsn, ..)), Some((end, time))) if end > *lsn => {
+            format!(
+                "since     nothing is known after that: the checkpoint of {time} names no frame\n"
+            )
+        }
+        (Some(_), Some(_)) => String::new(),
+    };
+    let same = compared.last().map_or_else(String::new, |(lsn, time, _)| {
+        let count = compared.len();
+        format!(
+            "since     the log has the frames of {count} checkpoints, up to Lsn {lsn} ({time})\n"
+        )
+    });
+    Ok(Ok(same + &unknown))
 }
 
 /// Damage exits with 1; a directory without a log, or one that can't be listed, is a mistake in the
@@ -142,6 +159,14 @@ fn code_of(error: &OpenError) -> u8 {
         OpenError::NoLog { .. } | OpenError::Disk(DiskError::Io { .. }) => MISTAKEN,
         _ => FAILED,
     }
+}
+
+fn torn(bytes: u64) -> String {
+    let note = match bytes {
+        0 => "",
+        _ => "; a change of the last frame looks the same, and --since can tell",
+    };
+    format!("{bytes} bytes at the end, which the next start truncates{note}")
 }
 
 fn text(found: &Verified) -> String {
@@ -155,7 +180,7 @@ fn text(found: &Verified) -> String {
         ("records", counted(found.records)),
         ("tokens", counted(found.tokens)),
         ("bytes", format!("{} ({bytes})", found.bytes)),
-        ("torn", format!("{} bytes at the end, which the next start truncates", found.torn_bytes)),
+        ("torn", torn(found.torn_bytes)),
         ("lsn", found.lsn.to_string()),
         ("written", UnixMillis(found.last_time_ms).to_string()),
     ] {

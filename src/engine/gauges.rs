@@ -25,7 +25,7 @@ impl<T> Sequencer<T> {
             timers: self.accounting.wheel.len() as u64,
             lsn: log.map_or(0, |log| log.wal.head().0),
             durable_lsn: log.map_or(0, |log| log.wal.durable().0),
-            durable_tag: log.and_then(LocalLog::durable_tag),
+            durable_tag: log.and_then(|log| log.wal.durable_tag()).map(|tag| tag.0),
             log: log
                 .map(|log| log.stats(self.shared.counters.carried_bytes.get()))
                 .unwrap_or_default(),
@@ -77,8 +77,8 @@ impl Engine {
         self.shared.detailed.get()
     }
 
-    /// Position up to which the log is durable, and the tag of the frame that ends there if no newer
-    /// frame is being written; at most one turn of the committer old. `None` without a log.
+    /// Position up to which the log is durable, and the tag of the last frame before it, if there is
+    /// one; at most one turn of the committer old. `None` without a log.
     #[must_use]
     pub fn durable_end(&self) -> Option<(u64, Option<[u8; 16]>)> {
         let gauges = self.shared.gauges();
@@ -87,10 +87,6 @@ impl Engine {
 }
 
 impl LocalLog {
-    fn durable_tag(&self) -> Option<[u8; 16]> {
-        (self.wal.head() == self.wal.durable()).then(|| self.wal.last_tag().0)
-    }
-
     fn stats(&self, carried_bytes: u64) -> LogStats {
         let counters = self.wal.counters();
         let (bytes, living_bytes) = (self.wal.log_bytes(), self.wal.live_bytes());

@@ -80,7 +80,7 @@ pub use quota::{Quota, Quotas};
 pub use read::{Existing, Introspected, Status};
 pub use recovery::{
     NoProgress, OpenError, Progress, SECRET_FILE_NAME, SecretError, ShiftError, Shifted,
-    StoppedNode, Verified, VerifiedNode, read_secret, shift_on, shift_time, stopped_node, tag_at,
+    StoppedNode, Verified, VerifiedNode, read_secret, shift_on, shift_time, stopped_node, tags_at,
     verify, verify_on,
 };
 pub use state::Holding;

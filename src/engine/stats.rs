@@ -39,7 +39,7 @@ pub(super) struct Gauges {
     pub timers: u64,
     pub lsn: u64,
     pub durable_lsn: u64,
-    /// Tag of the frame that ends at `durable_lsn`; `None` while newer frames are not durable yet.
+    /// Tag of the last frame before `durable_lsn`; `None` in a log without a frame.
     pub durable_tag: Option<[u8; 16]>,
     pub log: LogStats,
 }

@@ -18,6 +18,14 @@ pub struct Damage {
     pub what: DamageKind,
 }
 
+impl DamageKind {
+    /// Whether another version of jeton reads the log, which is whole.
+    #[must_use]
+    pub fn is_of_other_version(&self) -> bool {
+        matches!(self, Self::Version(_) | Self::Plain(_) | Self::Features(_))
+    }
+}
+
 /// The kind of damage at a place of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum DamageKind {

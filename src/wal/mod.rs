@@ -44,6 +44,7 @@ mod state;
 pub mod storage;
 mod sweep;
 pub mod table;
+mod tags;
 pub mod tail;
 #[cfg(test)]
 mod tests;
@@ -64,7 +65,7 @@ pub use reader::{Survey, SurveyedSegment, survey};
 pub use report::{Appended, Counters};
 pub use segment::{Features, LogId, Lsn, SegmentHeader, log_id_in};
 pub use shelf::Shelf;
-pub use storage::disk::{Disk, DiskError};
+pub use storage::disk::{Disk, DiskError, LOCK_NAME};
 pub use storage::{File, Listed, NotDurable, Storage};
 pub use table::{Clean, Segment};
 pub use tail::Tail;

@@ -42,10 +42,9 @@ use std::sync::Arc;
 use super::checked::SegmentFrames;
 use super::cipher::{SegmentCipher, Tag};
 use super::error::{Damage, DamageKind, ReadError, io_at};
-use super::frame::Span;
 use super::headers;
 use super::key::LogKey;
-use super::segment::{LogId, Lsn, SegmentHeader, segment_name};
+use super::segment::{LogId, SegmentHeader, segment_name};
 use super::storage::Storage;
 use super::tail::{self, Tail};
 use super::walk::{LastFrame, Walk};
@@ -98,32 +97,6 @@ impl Survey {
     /// The tag of the last frame of the log.
     pub fn last_tag(&self) -> Tag {
         self.last_tag
-    }
-
-    /// The tag of the last frame that ends at `lsn` or before it, which stands for the whole log up to
-    /// there; `None` if that part of the log was released.
-    ///
-    /// # Errors
-    /// Damage, with file and offset, or an error of the operating system.
-    pub fn tag_at(&self, lsn: Lsn) -> Result<Option<Tag>, ReadError> {
-        let is_before = |segment: &SurveyedSegment| segment.header.base_lsn <= lsn;
-        let Some(at) = self.segments.iter().rposition(is_before) else { return Ok(None) };
-        let walk = |segment: &SurveyedSegment| {
-            let bytes = read_whole(segment.storage.as_ref(), &segment.header)?;
-            let walk = Walk::over(&bytes, &segment.header)?;
-            Ok::<_, ReadError>((bytes, walk))
-        };
-        let (bytes, walked) = walk(&self.segments[at])?;
-        let spans = walked.spans.iter().chain(&walked.seal);
-        let ends_before = |span: &&Span| span.fields.lsn.0 + span.fields.total_len() <= lsn.0;
-        if let Some(last) = spans.take_while(ends_before).last() {
-            return Ok(Some(last.fields.tag(&bytes[last.at..])));
-        }
-        match (walked.carried, at.checked_sub(1)) {
-            (Some(carried), _) => Ok(Some(carried)),
-            (None, Some(before)) => Ok(walk(&self.segments[before])?.1.last.map(|(_, tag)| tag)),
-            (None, None) => Ok(None),
-        }
     }
 
     /// Bytes of all segment files to replay.
@@ -324,7 +297,11 @@ impl Ending {
     }
 }
 
-fn read_whole(storage: &dyn Storage, header: &SegmentHeader) -> Result<Vec<u8>, ReadError> {
+/// All bytes of a segment.
+pub(super) fn read_whole(
+    storage: &dyn Storage,
+    header: &SegmentHeader,
+) -> Result<Vec<u8>, ReadError> {
     let name = segment_name(header.seq);
     let file = storage.open(&name).map_err(io_at(&name, "open"))?;
     let mut bytes = vec![0; header.size as usize];

@@ -13,6 +13,12 @@ impl Wal {
         self.last_tag
     }
 
+    /// The tag of the last durable frame, which stands for the whole log up to it; `None` if there is no
+    /// frame.
+    pub fn durable_tag(&self) -> Option<Tag> {
+        (self.durable_tag != Tag::NONE).then_some(self.durable_tag)
+    }
+
     /// The key of the log.
     pub fn key(&self) -> &LogKey {
         &self.ring.key

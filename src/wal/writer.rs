@@ -39,6 +39,8 @@ pub struct Wal {
     pub(super) last_time_ms: u64,
     /// The tag of the last frame.
     pub(super) last_tag: Tag,
+    /// The tag of the last frame before `durable`.
+    pub(super) durable_tag: Tag,
     encoder: Encoder,
     /// Whether the next frame is written durably, if all before it is durable.
     is_durable_next: bool,
@@ -87,8 +89,9 @@ impl Wal {
         survey.tail.wipe(file.as_ref())?;
         let (offset, time_ms) = (survey.tail.end_offset, survey.tail.last_time_ms);
         let began_with_records = survey.tail.ends_with_records;
-        let last_tag = survey.last_tag;
-        Ok(Self { began_with_records, last_tag, ..Self::start(ring, file, offset, time_ms) })
+        let tag = survey.last_tag;
+        let log = Self::start(ring, file, offset, time_ms);
+        Ok(Self { began_with_records, last_tag: tag, durable_tag: tag, ..log })
     }
 
     fn start(ring: Ring, file: Arc<dyn File>, offset: u64, last_time_ms: u64) -> Self {
@@ -102,6 +105,7 @@ impl Wal {
             began_with_records: false,
             last_time_ms,
             last_tag: Tag::NONE,
+            durable_tag: Tag::NONE,
             encoder: Encoder::default(),
             is_durable_next: false,
             failed: None,
@@ -214,6 +218,7 @@ impl Wal {
     fn synced(&mut self) {
         self.counters.syncs += 1;
         self.durable = self.head();
+        self.durable_tag = self.last_tag;
         self.at_new_sector = true;
         failpoint::pass("sync-done");
         if self.ring.retire(self.durable) {

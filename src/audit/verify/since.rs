@@ -1,12 +1,14 @@
 //! Checkpoints that were kept elsewhere.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::audit::chain::LogKind;
+use crate::audit::chain::{LogKind, split};
 use crate::audit::checkpoint::{self, Checkpoint, Found};
 use crate::audit::signing::PublicKey;
+use crate::model::time::UnixMillis;
 
 /// Why checkpoints cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,11 +28,12 @@ pub(super) type Kept<'a> = HashMap<[u8; 32], (usize, &'a Checkpoint)>;
 #[derive(Clone, Debug)]
 pub struct Since {
     checkpoints: Vec<([u8; 32], Checkpoint)>,
+    retained: Option<Duration>,
 }
 
 impl Since {
-    /// Reads checkpoints, one a line. Half a line at the end is ignored, and so are lines that do not
-    /// say that they are checkpoints: standard output has others too.
+    /// Reads checkpoints, one a line. Half a line is ignored, and so are lines that do not say that
+    /// they are checkpoints: standard output has others too.
     ///
     /// # Errors
     /// There is none, or this key has not signed one.
@@ -41,12 +44,35 @@ impl Since {
             match checkpoint::read(line, key) {
                 Found::Checkpoint(found) => checkpoints.push((hash(line), *found)),
                 Found::Other => {}
-                // What comes after the last line break.
-                Found::Forged if lines.peek().is_none() => {}
+                // What comes after the last line break, and what a crash has left of a checkpoint.
+                Found::Forged if lines.peek().is_none() || split(line).is_none() => {}
                 Found::Forged => return Err(SinceError::Forged(number + 1)),
             }
         }
-        if checkpoints.is_empty() { Err(SinceError::Empty) } else { Ok(Self { checkpoints }) }
+        if checkpoints.is_empty() {
+            Err(SinceError::Empty)
+        } else {
+            Ok(Self { checkpoints, retained: None })
+        }
+    }
+
+    /// Files of the log are kept for this time only: those with older checkpoints, by the newest of
+    /// them, may be missing at the beginning.
+    #[must_use]
+    pub fn retained(self, retained: Option<Duration>) -> Self {
+        Self { retained, ..self }
+    }
+
+    /// Whether the file of a checkpoint may be missing at the beginning of a log, whose newest
+    /// checkpoint is this one. The log of refusals is kept in a few files only.
+    pub(super) fn may_be_gone(&self, kept: &Checkpoint, newest: &Checkpoint) -> bool {
+        let millis = |kept: &Checkpoint| UnixMillis::parse(&kept.time).map(|time| time.0);
+        let age =
+            millis(newest).zip(millis(kept)).map(|(newest, kept)| newest.saturating_sub(kept));
+        let is_old = age
+            .zip(self.retained)
+            .is_some_and(|(age, retained)| u128::from(age) > retained.as_millis());
+        is_old || kept.log == LogKind::Refusals
     }
 
     /// The newest checkpoint with an end of the durable log.
@@ -59,14 +85,18 @@ impl Since {
             .max_by_key(|checkpoint| checkpoint.lsn)
     }
 
-    /// The newest checkpoint with the tag of the frame that was the last one.
+    /// The checkpoints with the tag of the frame that was the last durable one, by their positions.
     #[must_use]
-    pub fn newest_log_tag(&self) -> Option<&Checkpoint> {
-        self.checkpoints
-            .iter()
-            .map(|(_, checkpoint)| checkpoint)
-            .filter(|checkpoint| checkpoint.lsn.is_some() && checkpoint.tag.is_some())
-            .max_by_key(|checkpoint| checkpoint.lsn)
+    pub fn log_tags(&self) -> Vec<&Checkpoint> {
+        let has_tag = |kept: &&Checkpoint| {
+            // Zeros stand for a log without a frame, in checkpoints of older releases.
+            let tag = kept.tag.as_ref().is_some_and(|tag| tag.bytes().any(|digit| digit != b'0'));
+            kept.lsn.is_some() && tag
+        };
+        let mut found: Vec<_> = self.checkpoints.iter().map(|(_, kept)| kept).collect();
+        found.retain(has_tag);
+        found.sort_by_key(|kept| kept.lsn);
+        found
     }
 
     /// The logs that they are of, each with the number at its newest checkpoint.

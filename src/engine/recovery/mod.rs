@@ -26,7 +26,7 @@ pub(super) use open::{Recovered, Role, open};
 pub use progress::{NoProgress, Progress};
 pub use secret::{SECRET_FILE_NAME, SecretError, read as read_secret};
 pub use shift::{ShiftError, Shifted, shift_on, shift_time};
-pub use since::tag_at;
+pub use since::tags_at;
 pub use stopped::{StoppedNode, stopped_node};
 pub use verified::{Verified, VerifiedNode};
 

@@ -13,7 +13,7 @@ use super::{File, Listed, NotDurable, Storage, is_no_space};
 use crate::permissions::{self, FILE_MODE, Look, Strictness, TooWide};
 
 /// Name of the lock file, which keeps a second process out of a directory.
-const LOCK_NAME: &str = "lock";
+pub const LOCK_NAME: &str = "lock";
 
 /// Why a directory can't be used.
 #[derive(Debug, Error)]
