@@ -184,6 +184,11 @@ impl AuditFile {
         }
     }
 
+    /// Whether no folder has the file any more: it was removed, not renamed.
+    pub(super) fn is_removed(&self) -> bool {
+        self.file.metadata().is_ok_and(|found| found.nlink() == 0)
+    }
+
     /// Reopens the file if its path names another file or none, because a program such as logrotate
     /// has moved it. Returns whether it was reopened.
     pub(super) fn follow(&mut self) -> Result<bool, AuditError> {

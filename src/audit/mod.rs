@@ -265,6 +265,13 @@ pub fn refused_path(path: &Path) -> PathBuf {
     name.into()
 }
 
+/// All files that the audit log at `path` writes, but rotated ones and checkpoints elsewhere.
+#[must_use]
+pub fn files_of(path: &Path) -> [PathBuf; 4] {
+    let refused = refused_path(path);
+    [path.to_owned(), state_path(path), state_path(&refused), refused]
+}
+
 impl Sink {
     fn start(
         path: &Path,

@@ -91,14 +91,22 @@ pub(super) fn in_file(
 }
 
 fn in_bytes(bytes: &[u8], log: LogKind, key: &PublicKey) -> Option<Resumed> {
-    let lines: Vec<_> = bytes.strip_suffix(b"\n")?.split(|byte| *byte == b'\n').collect();
-    let at = lines.iter().rposition(|line| in_line(line, log, key).is_some())?;
-    let signed = in_line(lines[at], log, key)?;
+    let bytes = bytes.strip_suffix(b"\n")?;
+    let mut backwards = LinesBackwards(Some(bytes));
+    let mut end = bytes.len();
+    let signed = backwards.find_map(|line| match in_line(line, log, key) {
+        Some(signed) => Some(signed),
+        None => {
+            end = end.saturating_sub(line.len() + 1);
+            None
+        }
+    })?;
     let same = |chain: &Chain| (chain.file, chain.seq) == (signed.file, signed.seq);
-    let before = lines[..at].iter().rev().map_while(|line| in_line(line, log, key).filter(same));
+    let before = backwards.map_while(|line| in_line(line, log, key).filter(same));
     let signed_before = before.map(|chain| chain.hash).collect();
-    let (mut chain, unsigned) = (signed.clone(), &lines[at + 1..]);
-    for line in unsigned {
+    let (mut chain, mut unsigned) = (signed.clone(), 0);
+    for line in bytes[end..].split(|byte| *byte == b'\n').skip(1) {
+        unsigned += 1;
         chain.hash.take_line(line);
         if let Ok(Numbered { seq, .. }) = serde_json::from_slice(line) {
             // A server never skips more numbers than `SKIPPED_MAX`. Somebody else has written such a line.
@@ -106,7 +114,26 @@ fn in_bytes(bytes: &[u8], log: LogKind, key: &PublicKey) -> Option<Resumed> {
             chain.seq = if is_plausible { chain.seq.max(seq) } else { chain.seq };
         }
     }
-    Some(Resumed { chain, unsigned: unsigned.len() as u64, signed, signed_before })
+    Some(Resumed { chain, unsigned, signed, signed_before })
+}
+
+/// The lines of a text without its last line break, the last one first. A text that somebody has made
+/// of line breaks takes no memory for each.
+struct LinesBackwards<'a>(Option<&'a [u8]>);
+
+impl<'a> Iterator for LinesBackwards<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let rest = self.0?;
+        match memchr::memrchr(b'\n', rest) {
+            Some(at) => {
+                self.0 = Some(&rest[..at]);
+                Some(&rest[at + 1..])
+            }
+            None => self.0.take(),
+        }
+    }
 }
 
 /// The chain after the checkpoint in `line`, if it is one of this log and key.

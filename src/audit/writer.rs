@@ -338,9 +338,27 @@ impl Writer {
         self.shared.is_filling.store(is_filling, Ordering::Relaxed);
     }
 
+    /// Logs that another program has destroyed lines, at the first look after that.
+    fn tell_of_loss(&self, look: Look) {
+        let done = match look {
+            Look::Truncated => "made the audit log shorter",
+            Look::Moved if self.file.is_removed() && self.retry_at.is_none() => {
+                "removed the audit log"
+            }
+            Look::Moved | Look::Same => return,
+        };
+        let (file, seq) = (self.file.path().display(), self.seq);
+        tracing::error!(
+            %file, seq,
+            "another program has {done}: lines up to this seq are lost, unless a copy was kept"
+        );
+    }
+
     /// Goes on in the file that the path names, if another program has moved or emptied ours.
     fn follow(&mut self) -> io::Result<()> {
-        match self.file.look() {
+        let look = self.file.look();
+        self.tell_of_loss(look);
+        match look {
             Look::Same => {}
             // Without a chain the next line is written at the new end of the file.
             Look::Truncated if self.chaining.is_none() => {}

@@ -205,6 +205,33 @@ fn rotated_and_renamed_files_are_one_chain() {
     assert!(code == Some(1) && said.contains("file number 2 of the log is missing"), "{said}");
 }
 
+/// The server notices within a second, says so, and goes on in the chain.
+#[test]
+fn p5_a_log_that_is_emptied_or_removed_while_the_server_runs_is_told_and_found() {
+    for is_removed in [false, true] {
+        let folder = Folder::new();
+        let server = folder.launch().start();
+        let log = folder.at("audit.log");
+        let has = |text: &str| fs::read_to_string(&log).is_ok_and(|found| found.contains(text));
+        Client::of(&server).issued(r#"{"payload":1}"#);
+        eventually("a checkpoint", || has(r#""at":"second""#));
+        match is_removed {
+            true => fs::remove_file(&log).expect("removed"),
+            false => fs::write(&log, "").expect("emptied"),
+        }
+        eventually("the next file", || has(r#""file":2"#));
+        Client::of(&server).issued(r#"{"payload":1}"#);
+        let done = if is_removed { "removed the audit log" } else { "made the audit log shorter" };
+        assert!(server.stderr().contains(&format!("another program has {done}")), "{done}");
+        server.stop_well();
+        let (code, said) = folder.verify(&["audit.log"], true);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("files number 1 to 1 of the log were not given"), "{said}");
+        let (code, said) = folder.verify(&["audit.log"], false);
+        assert!(code == Some(0) && said.contains("begins with file number 2"), "{said}");
+    }
+}
+
 #[test]
 fn p5_a_rolled_back_data_directory_is_refused_with_a_checkpoint_kept_elsewhere() {
     let folder = Folder::new();
@@ -220,14 +247,22 @@ fn p5_a_rolled_back_data_directory_is_refused_with_a_checkpoint_kept_elsewhere()
     assert_eq!(code, Some(0), "{said}");
     let (code, said) = folder.run(&["verify", "--since", &since, &folder.text("old")]);
     assert!(code == Some(1) && said.contains("rolled back"), "{said}");
-    // A server has written on in the older one, beyond the end of the log.
-    let server = crate::server::Launch::on(&folder.at("old")).start();
+    // A server has written on in the older one, beyond the end of the log, and has checkpoints too.
+    let own = folder.text("checkpoints-of-old");
+    let launch = Launch::on(&folder.at("old")).flag("--audit", &folder.text("audit.of-old"));
+    let server = launch.flag("--audit-checkpoints", &own).start();
     for _ in 0..50 {
         Client::of(&server).issued(r#"{"payload":2}"#);
     }
     server.stop_well();
-    let (code, said) = folder.run(&["verify", "--since", &since, &folder.text("old")]);
-    assert!(code == Some(1) && said.contains("rolled back and written again"), "{said}");
+    let both = [fs::read(&since).expect("kept"), fs::read(&own).expect("kept")].concat();
+    fs::write(folder.at("both"), both).expect("written");
+    for (kept, is_found) in [(&since, true), (&folder.text("both"), true), (&own, false)] {
+        let (code, said) = folder.run(&["verify", "--since", kept, &folder.text("old")]);
+        assert_eq!(code, Some(i32::from(is_found)), "{said}");
+        assert_eq!(said.contains("rolled back and written again"), is_found, "{said}");
+        assert_eq!(said.contains("the log has the frames of"), !is_found, "{said}");
+    }
     let (code, said) = folder.run(&["verify", &folder.text("old")]);
     assert_eq!(code, Some(0), "without it the older state is whole: {said}");
 }
@@ -295,6 +330,18 @@ fn the_digest_of_a_line_is_found_from_a_token_a_name_and_a_reference() {
     let printed = String::from_utf8(done.stdout).expect("UTF-8");
     let printed: Vec<_> = printed.lines().collect();
     assert_eq!((printed[0], printed[1], printed.len()), (expected, expected, 3));
+}
+
+#[test]
+fn checkpoints_do_not_go_to_a_file_of_the_log_itself() {
+    let folder = Folder::new();
+    for name in ["audit.log", "audit.log.chain", "audit.log.refused", "audit.log.refused.chain"] {
+        let launch = launch(folder.dir.path()).flag("--audit-checkpoints", &folder.text(name));
+        let refused = launch.try_start().err().expect("refused");
+        assert_eq!(refused.status.code(), Some(2), "{}", refused.stderr);
+        let said = "--audit-checkpoints must not be a file of --audit";
+        assert!(refused.stderr.contains(said), "{}", refused.stderr);
+    }
 }
 
 #[test]

@@ -83,6 +83,17 @@ pub enum What {
         /// Number of the last.
         last: u64,
     },
+    /// Files before the first one have checkpoints that were kept elsewhere.
+    FirstFilesMissing {
+        /// Number of the first.
+        first: u64,
+        /// Number of the last.
+        last: u64,
+        /// Number at the newest of these checkpoints.
+        seq: u64,
+        /// Its time.
+        time: String,
+    },
     /// A start has found lines without a signature.
     Unsigned {
         /// How many.
@@ -157,6 +168,11 @@ impl What {
                 f,
                 "the {log} have checkpoints that were kept elsewhere, up to seq {seq}, and no line of \
                  that log was given: it was emptied or removed"
+            ),
+            Self::FirstFilesMissing { first, last, seq, time } => write!(
+                f,
+                "files number {first} to {last} of the log were not given, which had lines up to seq \
+                 {seq} ({time}): they were removed or emptied (--retained accepts that of old files)"
             ),
             Self::NoChain => {
                 f.write_str("the file has no checkpoint of this key: no line of it can be checked")

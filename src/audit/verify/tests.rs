@@ -193,6 +193,30 @@ fn p5_a_chain_that_was_recomputed_without_the_key_is_found() {
         recompute(lines);
     });
     assert_eq!(found, [(6, What::Recomputed { after: 0, until: 4 })]);
+    // A line removed, moved or added: the recomputed marks of later lines are no findings of their own.
+    let [found, _] = after(|lines| {
+        lines.remove(2);
+        recompute(lines);
+    });
+    assert_eq!(found, [(3, What::Missing { first: 2, last: 2 })]);
+    let [found, _] = after(|lines| {
+        lines.swap(2, 3);
+        recompute(lines);
+    });
+    assert_eq!(found, [(3, What::Missing { first: 2, last: 2 })]);
+    let [found, _] = after(|lines| {
+        lines.insert(3, lines[2].clone());
+        recompute(lines);
+    });
+    assert_eq!(found, [(4, What::OutOfOrder { seq: 2, after: 2 })]);
+    // Two changes are two findings.
+    let [found, _] = after(|lines| {
+        lines.remove(2);
+        lines[8] = lines[8].replace("a line", "a lie!");
+        recompute(lines);
+    });
+    let second = What::Recomputed { after: 4, until: 8 };
+    assert_eq!(found, [(3, What::Missing { first: 2, last: 2 }), (11, second)]);
     // The checkpoints after the change are removed too: what is left is not signed.
     let [found, since] = after(|lines| {
         lines[3] = lines[3].replace("a line", "a lie!");
@@ -274,7 +298,9 @@ fn p5_files_are_one_chain_and_a_missing_or_swapped_one_is_named() {
     // One in the middle, and the first.
     let without: Vec<_> = [&files[..1], &files[2..]].concat();
     assert_eq!(found(&without, false), [What::FilesMissing { first: 2, last: 2 }]);
-    assert_eq!(found(&files[1..], true), [], "the first may have been removed for its age");
+    assert_eq!(found(&files[1..], false), [], "the first may have been removed for its age");
+    let since = found(&files[1..], true);
+    assert!(matches!(since[..], [What::FirstFilesMissing { first: 1, last: 1, .. }]), "{since:?}");
     let notes = &checked(dir.path(), &files[1..], true).logs[0].notes;
     assert!(notes[0].contains("file number 2"), "{notes:?}");
     // The current one: the log ends earlier.
@@ -380,4 +406,5 @@ fn a_file_that_another_program_moves_or_empties_goes_on_in_the_chain() {
     assert_eq!(found, [&What::FilesMissing { first: 2, last: 2 }]);
 }
 
+mod begin;
 mod gaps;

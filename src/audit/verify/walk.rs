@@ -44,6 +44,8 @@ pub(super) struct Walk<'a> {
     /// Place of the last one that was seen.
     seen: Option<usize>,
     newest: Option<&'a Checkpoint>,
+    /// All that was kept elsewhere.
+    kept: Option<&'a Since>,
     report: LogReport,
 }
 
@@ -54,7 +56,8 @@ impl<'a> Walk<'a> {
         id: [u8; 8],
         since: Option<&'a Since>,
     ) -> Self {
-        let (since, newest) = since.map(|since| since.of(log)).unwrap_or_default();
+        let kept = since;
+        let (since, newest) = kept.map(|kept| kept.of(log)).unwrap_or_default();
         let report = LogReport {
             log,
             id: const_hex::encode(id),
@@ -83,6 +86,7 @@ impl<'a> Walk<'a> {
             since,
             seen: None,
             newest,
+            kept,
             report,
         }
     }
@@ -172,7 +176,7 @@ impl<'a> Walk<'a> {
             return self.find(What::Misplaced { seq: before.seq });
         }
         let difference = self.difference(&chain, &before);
-        self.follow_marks(line, &chain, difference.as_ref());
+        self.follow_marks(line, chain.hash, before.hash);
         difference.into_iter().for_each(|what| self.find(what));
         if found.unsigned > 0 && found.at == At::Start {
             self.find(What::Unsigned { lines: found.unsigned, last: found.seq });
@@ -192,15 +196,13 @@ impl<'a> Walk<'a> {
         (self.unsigned, self.is_broken) = (0, false);
     }
 
-    fn follow_marks(&mut self, line: &[u8], chain: &Chain, difference: Option<&What>) {
-        match (&mut self.marks, difference) {
-            (Some(marks), _) => marks.take_line(line),
-            (None, Some(What::Recomputed { .. })) => {
-                let mut marks = chain.hash;
-                marks.take_line(line);
-                self.marks = Some(marks);
-            }
-            (None, _) => {}
+    /// Goes on with the hash of the lines as they are, if it is not what a checkpoint signs.
+    fn follow_marks(&mut self, line: &[u8], of_lines: ChainHash, signed: ChainHash) {
+        if self.marks.is_none() && of_lines != signed {
+            self.marks = Some(of_lines);
+        }
+        if let Some(marks) = &mut self.marks {
+            marks.take_line(line);
         }
     }
 
@@ -301,10 +303,11 @@ impl<'a> Walk<'a> {
         if newest.id != self.report.id {
             return self.find(What::OtherChain { id: newest.id.clone() });
         }
-        let mut unseen: Vec<_> = std::mem::take(&mut self.since)
-            .into_values()
-            .filter(|(_, kept)| kept.id == self.report.id && kept.file >= self.first_file)
-            .collect();
+        let unseen = std::mem::take(&mut self.since).into_values();
+        let unseen = unseen.filter(|(_, kept)| kept.id == self.report.id);
+        let (mut unseen, earlier): (Vec<_>, Vec<_>) =
+            unseen.partition(|(_, kept)| kept.file >= self.first_file);
+        self.compare_earlier(newest, earlier.into_iter().map(|(_, kept)| kept));
         unseen.sort_by_key(|(place, _)| *place);
         let end = self.report.seq;
         // Those that were kept after the last one in the log are of its missing end.
@@ -320,13 +323,23 @@ impl<'a> Walk<'a> {
         if let Some(Checkpoint { seq, time, .. }) = behind.cloned() {
             self.find(What::RolledBack { seq, time, end });
         }
-        if newest.file < self.first_file {
-            let note = format!(
-                "--since: the newest checkpoint is of file number {}, which was not given",
-                newest.file
-            );
-            self.report.notes.push(note);
-        }
+    }
+
+    /// Compares the beginning of the log with checkpoints of files that were not given.
+    fn compare_earlier<'b>(
+        &mut self,
+        newest: &Checkpoint,
+        earlier: impl Iterator<Item = &'b Checkpoint>,
+    ) {
+        let may_be_gone =
+            |kept: &Checkpoint| self.kept.is_some_and(|all| all.may_be_gone(kept, newest));
+        let gone: Vec<_> = earlier.filter(|kept| !may_be_gone(kept)).collect();
+        let numbers = || gone.iter().map(|kept| kept.file);
+        let last = gone.iter().max_by_key(|kept| (kept.file, kept.seq));
+        let (Some(first), Some(last)) = (numbers().min(), last) else { return };
+        let (seq, time, last) = (last.seq, last.time.clone(), last.file);
+        let place = self.report.begin.clone();
+        self.push(Finding { place, what: What::FirstFilesMissing { first, last, seq, time } });
     }
 }
 

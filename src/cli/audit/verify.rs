@@ -10,6 +10,7 @@ use super::given::{Failure, read_public_key, read_since};
 use crate::audit::verify::{Report, verify};
 use crate::cli::exit::FAILED;
 use crate::cli::out;
+use crate::model::text::{DURATION_FORM, parse_duration};
 
 /// `jeton audit verify`
 #[derive(Args, Clone, Debug)]
@@ -22,6 +23,11 @@ pub(in crate::cli) struct VerifyArgs {
     /// end before the newest
     #[arg(long, value_name = "FILE")]
     since: Option<PathBuf>,
+
+    /// Time for which the files of the log are kept: what was removed must be older, by the newest
+    /// checkpoint [default: nothing may be missing]
+    #[arg(long, value_name = "DURATION", requires = "since")]
+    retained: Option<String>,
 
     /// The files of the audit log, in any order
     #[arg(required = true, value_name = "FILE")]
@@ -42,7 +48,11 @@ pub(super) fn run(args: &VerifyArgs) -> ExitCode {
 
 fn report(args: &VerifyArgs) -> Result<Report, Failure> {
     let key = read_public_key(&args.public_key)?;
+    let retained = args.retained.as_deref().map(parse_duration).transpose();
+    let retained =
+        retained.map_err(|_| Failure::Mistake(format!("--retained must be {DURATION_FORM}")))?;
     let since = args.since.as_deref().map(|file| read_since(file, &key)).transpose()?;
+    let since = since.map(|since| since.retained(retained));
     Ok(verify(&args.files, &key, since.as_ref())?)
 }
 

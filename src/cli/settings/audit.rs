@@ -93,6 +93,13 @@ pub(super) fn mistakes(config: &audit::Config) -> Vec<SettingError> {
         let mistake = SettingError::new("audit-checkpoints", "needs ");
         mistakes.push(mistake.name("audit").text(": the file"));
     }
+    let own = config.file.iter().flat_map(|log| audit::files_of(log));
+    if let Some(Destination::File(file)) = &config.checkpoints
+        && own.into_iter().any(|own| own == *file)
+    {
+        let mistake = SettingError::new("audit-checkpoints", "must not be a file of ");
+        mistakes.push(mistake.name("audit"));
+    }
     for (setting, size_max_bytes) in [
         ("audit-max-size", config.size_max_bytes),
         ("audit-refused-max-size", config.refused_size_max_bytes),
