@@ -256,6 +256,9 @@ fn expiry(text: &str, now: UnixMillis) -> Result<Option<UnixMillis>, Failure> {
     let life = parse_duration(text).map_err(|_| {
         mistake("--expires", format!("must be a duration such as 90d, or {NEVER}, not {text:?}"))
     })?;
+    if life.is_zero() {
+        return Err(mistake("--expires", format!("must be longer than 0s, or {NEVER}")));
+    }
     Ok(Some(now.plus(life)))
 }
 

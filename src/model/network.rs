@@ -11,8 +11,9 @@ use ipnet::IpNet;
 pub struct Network(IpNet);
 
 /// What a network looks like, for messages.
-pub const NETWORK_FORM: &str =
-    "an address or a network without bits beyond its prefix, such as 10.0.0.0/8 or 2001:db8::/32";
+pub const NETWORK_FORM: &str = "an address or a network without bits beyond its prefix, such as \
+                                10.0.0.0/8 or 2001:db8::/32, and no IPv4 address in the form of an \
+                                IPv6 one, such as ::ffff:10.0.0.0/104";
 
 impl Network {
     /// Whether the network contains `address`. An IPv4 address that is written as an IPv6 one

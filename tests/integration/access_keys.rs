@@ -41,7 +41,9 @@ fn a_key_lives_for_a_year_unless_something_else_was_asked_for() {
     assert!(add(&["--expires", "never"]).1.contains(", never expires;"));
     let (_, said) = add(&["--from", "10.0.0.0/8,2001:db8::7"]);
     assert!(said.contains(" in namespace default from 10.0.0.0/8, 2001:db8::7/128, "), "{said}");
-    for (flag, value) in [("--expires", "soon"), ("--from", "10.0.0.1/8"), ("--from", "shop")] {
+    for (flag, value) in
+        [("--expires", "soon"), ("--expires", "0s"), ("--from", "10.0.0.1/8"), ("--from", "shop")]
+    {
         let (code, said) = add(&[flag, value]);
         assert_eq!(code, Some(2), "{said}");
         assert!(said.contains(flag) && said.contains(value), "{said}");

@@ -22,6 +22,7 @@ use crate::cli::verify::CHECKED_PART;
 use crate::engine::{BackupFile, BackupHead, Progress};
 use crate::model::time::UnixMillis;
 use crate::model::token::Secret;
+use crate::wal::LOCK_NAME;
 use crate::wal::config::SEGMENT_SIZE_MAX;
 
 /// Name of the manifest.
@@ -228,6 +229,11 @@ impl Manifest {
         let mut missing: BTreeSet<&str> = named.collect();
         for entry in fs::read_dir(dir).map_err(BackupFailure::io("list", dir))? {
             let entry = entry.map_err(BackupFailure::io("list", dir))?;
+            // A server that was started in the backup by mistake, and refused, leaves it.
+            let is_empty = entry.metadata().is_ok_and(|found| found.is_file() && found.len() == 0);
+            if entry.file_name() == LOCK_NAME && is_empty {
+                continue;
+            }
             if !entry.file_name().to_str().is_some_and(|name| missing.remove(name)) {
                 return Err(BackupFailure::damaged(&entry.path(), "the manifest does not name it"));
             }

@@ -87,9 +87,9 @@ fn export(args: &ExportArgs) -> Result<(), BackupFailure> {
     let secret = secret_of(&log_id, &source)?;
     write(&args.out, &secret)?;
     tell!(
-        "{} is the secret of the log in {}. Anyone who has it and a backup can find out the \
-         tokens of references and test guessed tokens against the log; without it no backup can \
-         be restored. Keep it secret, and apart from the backups.",
+        "{} is the secret of the log in {}. Anyone who has it and a backup can read every \
+         payload, find out the tokens of references, and test guessed tokens; without it no backup \
+         can be restored. Keep it secret, and apart from the backups.",
         args.out.display(),
         args.data.display()
     );

@@ -29,11 +29,15 @@ pub enum SecretError {
         file: PathBuf,
     },
     /// The file does not have 32 bytes.
-    #[error("{} must have exactly {SECRET_LEN} bytes, but has {len}", file.display())]
+    #[error(
+        "{} must have exactly {SECRET_LEN} bytes, but has {}: jeton secret new --out makes such a file; \
+         base64 is read from --secret-command only",
+        file.display(), counted(*len)
+    )]
     Length {
         /// The file.
         file: PathBuf,
-        /// Number of bytes read.
+        /// Number of bytes read, at most one more than a secret has.
         len: usize,
     },
     /// The log was written under another secret.
@@ -60,6 +64,10 @@ pub enum SecretError {
     /// The operating system returned no random bytes.
     #[error(transparent)]
     Random(#[from] RandomError),
+}
+
+fn counted(len: usize) -> String {
+    if len > SECRET_LEN { "more".to_owned() } else { len.to_string() }
 }
 
 /// The name of a secret that the configuration has, in messages.
@@ -218,7 +226,8 @@ mod tests {
         for len in [0, 31, 33, 100] {
             fs::write(dir.path().join(SECRET_FILE_NAME), vec![7; len]).unwrap();
             let error = load_or_create(dir.path(), None, true).unwrap_err();
-            assert!(matches!(error, SecretError::Length { .. }), "{error}");
+            let has = if len > 32 { "has more".to_owned() } else { format!("has {len}:") };
+            assert!(error.to_string().contains(&has), "{error}");
         }
     }
 

@@ -112,6 +112,25 @@ fn p9_a_manifest_that_was_changed_without_the_secret_is_refused() {
     }
 }
 
+/// A server that is started in a backup by mistake takes its lock before it is refused.
+#[test]
+fn a_backup_in_which_a_server_was_refused_is_still_whole() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let [data, backup, secret] = ["data", "backup", "secret"].map(|name| dir.path().join(name));
+    take(&Launch::on(&data).start(), &backup);
+    export(&data, &secret);
+    let wrong = dir.path().join("wrong");
+    std::fs::write(&wrong, [1; 31]).expect("written");
+    let refused = Launch::on(&backup).flag("--secret-file", text(&wrong)).try_start();
+    assert!(refused.err().expect("refused").stderr.contains("has 31: jeton secret new"));
+    assert!(backup.join("lock").exists());
+    let (code, told) = verify(&backup, Some(&secret));
+    assert_eq!(code, Some(0), "{told}");
+    std::fs::write(backup.join("lock"), "x").expect("written");
+    let (code, told) = verify(&backup, Some(&secret));
+    assert!(code == Some(1) && told.contains("the manifest does not name it"), "{told}");
+}
+
 /// One backup is restored twice, and both servers go on. Their files have the same names, the same log
 /// id, and in the first segment even the same header.
 #[test]
