@@ -329,8 +329,13 @@ impl Cleaning {
         let has_grown = head - self.began_at.min(head) >= shared.config.wal.segment_size;
         let seq = match log.wal.cleaning_due(now.0) {
             Clean::Aged { seq } => seq,
-            Clean::Scan { seq } if !is_idle || has_grown || self.is_unreadable => seq,
-            Clean::Expired { .. } | Clean::Scan { .. } | Clean::Nothing => return,
+            Clean::Scan { seq } if !is_idle || has_grown => seq,
+            Clean::Expired { .. } => return,
+            // It is looked at again, whether it is due or not.
+            Clean::Scan { .. } | Clean::Nothing => match log.wal.scannable() {
+                Some(seq) if self.is_unreadable => seq,
+                Some(_) | None => return,
+            },
         };
         match log.wal.cleaner() {
             Ok(found) => {

@@ -24,9 +24,21 @@ pub struct Extent {
 }
 
 impl Wal {
-    /// The cleaning that is due now. `now_ms` is engine time, which never runs backwards.
+    /// The cleaning that is due now. `now_ms` is engine time, which never runs backwards. The oldest
+    /// segment is not scanned as long as [`Wal::scannable`] has none.
     pub fn cleaning_due(&self, now_ms: u64) -> Clean {
-        self.ring.clean_due(now_ms)
+        match self.ring.clean_due(now_ms) {
+            Clean::Aged { .. } | Clean::Scan { .. } if self.scannable().is_none() => Clean::Nothing,
+            due => due,
+        }
+    }
+
+    /// Seq of the oldest segment, if a cleaner can read it to its end: the first frame of the next
+    /// segment proves that its seal is the one that was written.
+    pub fn scannable(&self) -> Option<u64> {
+        let next = self.ring.table.iter().nth(1)?;
+        let oldest = self.ring.table.oldest()?;
+        (self.head() > next.header.base_lsn).then_some(oldest.header.seq)
     }
 
     /// Seals the current segment if a record in it is as old as [`Config::max_age`] allows, and writes a
@@ -41,6 +53,12 @@ impl Wal {
     ///
     /// [`Config::max_age`]: super::Config::max_age
     pub fn seal_aged(&mut self, log_time_ms: u64) -> Result<bool, AppendError> {
+        let is_aged = matches!(self.ring.clean_due(log_time_ms), Clean::Aged { .. });
+        if is_aged && self.scannable().is_none() {
+            // A power cut has left the current segment empty.
+            self.mark(log_time_ms)?;
+            return Ok(true);
+        }
         let current = self.ring.table.current();
         if !current.has_records || !self.ring.config.must_seal(current.age_ms(log_time_ms)) {
             return Ok(false);

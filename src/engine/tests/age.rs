@@ -79,6 +79,31 @@ fn p9_a_consumed_payload_leaves_the_disk_within_the_maximum_age() {
     }
 }
 
+/// The next segment of a sealed one is empty: then the sealed one cannot be read to its end.
+#[test]
+fn p9_a_segment_behind_which_a_power_cut_left_nothing_is_cleaned_for_its_age() {
+    let config = Config { sync: SyncMode::Never, ..aged() };
+    let (disk, clock, mut engine) = world(config.clone());
+    let dead = traced(&disk, &mut engine, 1);
+    carry_out(&mut engine, consume(1, None));
+    for id in 2.. {
+        if engine.engine().stats().log.segments == 2 {
+            break;
+        }
+        carry_out(&mut engine, issue(id, &[b'y'; 900], LONG_MS));
+    }
+    let disk = disk.crash(Keep::Synced);
+    drop(engine);
+    assert!(is_on(&disk, &dead));
+    let mut engine = step(&disk, &clock, config);
+    assert_eq!(engine.engine().stats().log.segments, 2);
+    assert!(disk.bytes("segment-0000000000000002.log")[4096..].iter().all(|byte| *byte == 0));
+    pass(&mut engine, &clock, MAX_AGE, None);
+    assert!(!is_on(&disk, &dead));
+    assert!(engine.engine().warnings().is_empty(), "{:?}", engine.engine().warnings());
+    assert!(resolve(engine.engine(), 2).is_some());
+}
+
 /// The cleaning began because the log was long. Since then every tick has a small write, which pays
 /// for little of the segment. Meanwhile the segment grows old, or everything in it expires.
 #[test]

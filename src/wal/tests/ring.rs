@@ -462,3 +462,20 @@ fn real_directory_and_thread_do_the_same() {
     assert_eq!(*last, (39, vec![39; 150_000]));
     Wal::resume(&disk, config, &found).unwrap().close(41).unwrap();
 }
+
+#[test]
+fn p8_a_segment_is_not_scanned_before_the_next_one_has_a_frame() {
+    let disk = Memory::new();
+    let mut wal = create(&disk);
+    while wal.segments().len() < 2 {
+        append(&mut wal, 1, &[7; 800]);
+    }
+    let disk = disk.crash(Keep::Synced);
+    let found = survey(&disk.storage()).unwrap().unwrap();
+    let config = Config { max_age: Some(crate::wal::config::MAX_AGE_MIN), ..TINY };
+    let mut wal = Wal::resume(&disk.storage(), config, &found).unwrap();
+    wal.note_deadline(1, 1_000_000);
+    assert_eq!((wal.cleaning_due(100_000), wal.scannable()), (Clean::Nothing, None));
+    assert!(wal.seal_aged(100_000).unwrap());
+    assert_eq!((wal.cleaning_due(100_000), wal.scannable()), (Clean::Aged { seq: 1 }, Some(1)));
+}
