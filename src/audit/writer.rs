@@ -350,7 +350,8 @@ impl Writer {
         let (file, seq) = (self.file.path().display(), self.seq);
         tracing::error!(
             %file, seq,
-            "another program has {done}: lines up to this seq are lost, unless a copy was kept"
+            "another program has {done}: lines up to this seq are lost, unless a copy was kept; a \
+             logrotate that compresses needs delaycompress"
         );
     }
 

@@ -164,7 +164,9 @@ fn code_of(error: &OpenError) -> u8 {
 fn torn(bytes: u64) -> String {
     let note = match bytes {
         0 => "",
-        _ => "; a change of the last frame looks the same, and --since can tell",
+        _ => {
+            "; a change of frames that were not proved durable looks the same, and --since can tell"
+        }
     };
     format!("{bytes} bytes at the end, which the next start truncates{note}")
 }

@@ -131,12 +131,13 @@ fn the_arguments_of_the_program_end_with_the_line_or_a_semicolon() {
 /// A check that silently does without its flag passes where it would fail.
 #[test]
 fn p8_no_command_loses_a_flag_to_the_program() {
-    let lost: [(&[&str], &str); 6] = [
+    let lost: [(&[&str], &str); 7] = [
         (&["verify", "data", FLAG, "cat", "x", WAIT, "1s"], "--secret-wait"),
         (&["verify", "data", FLAG, "cat", "x", "--since", "kept.log"], "--since"),
         (&["backup", "copy", FLAG, "cat", "--server=http://127.0.0.1:1"], "--server"),
         (&["audit", "digest", FLAG, "cat", "--namespace", "shop"], "--namespace"),
         (&["audit", "public-key", FLAG, "cat", "--data", "data"], "--data"),
+        (&["audit", "public-key", FLAG, "cat", "--data-dir=data"], "--data-dir"),
         (&["restore", "copy", "--data", "data", FLAG, "cat", "x", "--secret=x"], "--secret"),
     ];
     for (args, flag) in lost {
@@ -167,6 +168,8 @@ fn a_flag_wins_over_the_variables_of_other_sources() {
         (&by_file[..], &[(program, "cat x"), (wait, "2m")][..]),
         (&by_program[..], &[(file, "no-such-file"), (wait, "2m")][..]),
         (&neither[..], &[(wait, "2m")][..]),
+        (&by_file[..], &[(program, "")][..]),
+        (&by_program[..], &[(file, "")][..]),
     ] {
         let said = said(args, variables);
         assert!(said.contains("No such file or directory") && !said.contains("secret"), "{said}");

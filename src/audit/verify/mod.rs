@@ -86,6 +86,7 @@ pub fn verify(
         report.logs.push(walk.end());
     }
     second_chains(&mut report);
+    since.iter().for_each(|since| missing_chains(&mut report, since));
     since.iter().for_each(|since| missing_logs(&mut report, since, files, nameless.as_deref()));
     Ok(report)
 }
@@ -109,6 +110,20 @@ fn missing_logs(report: &mut Report, since: &Since, files: &[PathBuf], nameless:
                  given: if there is none, the log was removed"
             )),
         }
+    }
+}
+
+/// Chains with checkpoints that were kept elsewhere, and without a line in the files, where another
+/// chain of that log was given. Those of another node of a cluster are not missed.
+fn missing_chains(report: &mut Report, since: &Since) {
+    for ((log, id), newest) in since.chains() {
+        let of_log = || report.logs.iter().filter(|found| found.log == log);
+        let is_given = of_log().any(|found| found.id == id);
+        let is_of_node = |found: &&LogReport| found.node.is_none() || found.node == newest.node;
+        let Some(given) = of_log().find(is_of_node).filter(|_| !is_given) else { continue };
+        let (id, seq, time) = (id.to_owned(), newest.seq, newest.time.clone());
+        let place = given.begin.clone();
+        report.findings.push(Finding { place, what: What::OtherChain { id, seq, time } });
     }
 }
 

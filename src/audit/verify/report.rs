@@ -145,10 +145,14 @@ pub enum What {
         /// Its time.
         time: String,
     },
-    /// The newest checkpoint that was kept elsewhere is of another chain.
+    /// No line was given of a chain that has checkpoints kept elsewhere.
     OtherChain {
         /// Id of that chain.
         id: String,
+        /// Number at the newest of these checkpoints.
+        seq: u64,
+        /// Its time.
+        time: String,
     },
 }
 
@@ -168,6 +172,11 @@ impl What {
                 f,
                 "the {log} have checkpoints that were kept elsewhere, up to seq {seq}, and no line of \
                  that log was given: it was emptied or removed"
+            ),
+            Self::OtherChain { id, seq, time } => write!(
+                f,
+                "given checkpoints are of another chain ({id}, up to seq {seq}, {time}), of which no \
+                 line was given: the log was removed, replaced or begun anew, or they are another server's"
             ),
             Self::FirstFilesMissing { first, last, seq, time } => write!(
                 f,
@@ -240,11 +249,6 @@ impl fmt::Display for What {
                 f,
                 "the given checkpoint of seq {seq} ({time}) is not in the log: its lines were \
                  replaced by somebody with the secret, or removed"
-            ),
-            Self::OtherChain { id } => write!(
-                f,
-                "the newest given checkpoint is of another chain ({id}): the log was replaced, or \
-                 begun anew"
             ),
             _ => self.of_a_whole(f),
         }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use memchr::memmem;
 use sha2::{Digest as _, Sha256};
 
 use crate::audit::chain::{LogKind, split};
@@ -21,6 +22,9 @@ pub enum SinceError {
     Empty,
 }
 
+/// How a line begins.
+const BEGIN: &[u8] = br#"{"time":""#;
+
 /// Checkpoints by the hash of their lines, with their places.
 pub(super) type Kept<'a> = HashMap<[u8; 32], (usize, &'a Checkpoint)>;
 
@@ -32,8 +36,9 @@ pub struct Since {
 }
 
 impl Since {
-    /// Reads checkpoints, one a line. Half a line is ignored, and so are lines that do not say that
-    /// they are checkpoints: standard output has others too.
+    /// Reads checkpoints, one a line, in any order. Parts of lines are ignored, as a crash or a
+    /// collector that cuts files leaves them, and so are lines that do not say that they are checkpoints:
+    /// standard output has others too.
     ///
     /// # Errors
     /// There is none, or this key has not signed one.
@@ -41,9 +46,17 @@ impl Since {
         let mut checkpoints = Vec::new();
         let mut lines = text.split(|byte| *byte == b'\n').enumerate().peekable();
         while let Some((number, line)) = lines.next() {
+            let begin = memmem::rfind(line, BEGIN).unwrap_or(line.len());
             match checkpoint::read(line, key) {
                 Found::Checkpoint(found) => checkpoints.push((hash(line), *found)),
                 Found::Other => {}
+                // Behind a part of another line.
+                Found::Forged if begin > 0 => {
+                    let line = &line[begin..];
+                    if let Found::Checkpoint(found) = checkpoint::read(line, key) {
+                        checkpoints.push((hash(line), *found));
+                    }
+                }
                 // What comes after the last line break, and what a crash has left of a checkpoint.
                 Found::Forged if lines.peek().is_none() || split(line).is_none() => {}
                 Found::Forged => return Err(SinceError::Forged(number + 1)),
@@ -64,15 +77,15 @@ impl Since {
     }
 
     /// Whether the file of a checkpoint may be missing at the beginning of a log, whose newest
-    /// checkpoint is this one. The log of refusals is kept in a few files only.
+    /// checkpoint is this one.
     pub(super) fn may_be_gone(&self, kept: &Checkpoint, newest: &Checkpoint) -> bool {
         let millis = |kept: &Checkpoint| UnixMillis::parse(&kept.time).map(|time| time.0);
         let age =
             millis(newest).zip(millis(kept)).map(|(newest, kept)| newest.saturating_sub(kept));
-        let is_old = age
-            .zip(self.retained)
-            .is_some_and(|(age, retained)| u128::from(age) > retained.as_millis());
-        is_old || kept.log == LogKind::Refusals
+        let is_old =
+            |retained: Duration| age.is_some_and(|age| u128::from(age) > retained.as_millis());
+        // The server itself removes old files of refusals.
+        self.retained.map_or(kept.log == LogKind::Refusals, is_old)
     }
 
     /// The newest checkpoint with an end of the durable log.
@@ -104,13 +117,40 @@ impl Since {
         self.checkpoints.iter().map(|(_, found)| (found.log, found.seq)).collect()
     }
 
-    /// Those of a log, by the hash of their lines, each with its place among them; and the newest.
-    pub(super) fn of(&self, log: LogKind) -> (Kept<'_>, Option<&Checkpoint>) {
-        let of_log = || self.checkpoints.iter().filter(move |(_, found)| found.log == log);
-        let newest = of_log().map(|(_, found)| found).next_back();
-        let kept = of_log().enumerate().map(|(place, (hash, found))| (*hash, (place, found)));
+    /// Those of a chain, by the hash of their lines, each with its place among them; and the newest.
+    pub(super) fn of(&self, log: LogKind, id: &str) -> (Kept<'_>, Option<&Checkpoint>) {
+        let is_of_chain = |found: &Checkpoint| found.log == log && found.id == id;
+        let mut found: Vec<_> =
+            self.checkpoints.iter().filter(|(_, found)| is_of_chain(found)).collect();
+        found.sort_by(|(_, one), (_, other)| order(one).cmp(&order(other)));
+        let newest = found.last().map(|(_, newest)| newest);
+        let kept = found.into_iter().enumerate();
+        let kept = kept.map(|(place, (hash, found))| (*hash, (place, found)));
         (kept.collect(), newest)
     }
+
+    /// The numbers in all of them, in the order in which they were read.
+    #[cfg(test)]
+    pub(super) fn seqs(&self) -> Vec<u64> {
+        self.checkpoints.iter().map(|(_, found)| found.seq).collect()
+    }
+
+    /// The newest checkpoint of each chain.
+    pub(super) fn chains(&self) -> BTreeMap<(LogKind, &str), &Checkpoint> {
+        let mut newest: BTreeMap<_, &Checkpoint> = BTreeMap::new();
+        for (_, found) in &self.checkpoints {
+            let of_chain = newest.entry((found.log, &*found.id)).or_insert(found);
+            if order(found) > order(of_chain) {
+                *of_chain = found;
+            }
+        }
+        newest
+    }
+}
+
+/// The order of the checkpoints of a chain.
+fn order(found: &Checkpoint) -> (u64, u64, &str) {
+    (found.file, found.seq, &found.time)
 }
 
 pub(super) fn hash(line: &[u8]) -> [u8; 32] {

@@ -56,11 +56,11 @@ impl<'a> Walk<'a> {
         id: [u8; 8],
         since: Option<&'a Since>,
     ) -> Self {
-        let kept = since;
-        let (since, newest) = kept.map(|kept| kept.of(log)).unwrap_or_default();
+        let (kept, name) = (since, const_hex::encode(id));
+        let (since, newest) = kept.map(|kept| kept.of(log, &name)).unwrap_or_default();
         let report = LogReport {
             log,
-            id: const_hex::encode(id),
+            id: name,
             node: None,
             begin: Place::default(),
             files: 0,
@@ -298,13 +298,12 @@ impl<'a> Walk<'a> {
             let note = "without --since nobody can say whether the end of the log was removed, or the \
                         whole log replaced by an older one: compare it with a checkpoint that was kept \
                         elsewhere";
+            let of_others = "no given checkpoint is of this chain: nobody can say whether its end was \
+                             removed";
+            let note = if self.kept.is_some() { of_others } else { note };
             return self.report.notes.push(note.to_owned());
         };
-        if newest.id != self.report.id {
-            return self.find(What::OtherChain { id: newest.id.clone() });
-        }
         let unseen = std::mem::take(&mut self.since).into_values();
-        let unseen = unseen.filter(|(_, kept)| kept.id == self.report.id);
         let (mut unseen, earlier): (Vec<_>, Vec<_>) =
             unseen.partition(|(_, kept)| kept.file >= self.first_file);
         self.compare_earlier(newest, earlier.into_iter().map(|(_, kept)| kept));
@@ -333,11 +332,19 @@ impl<'a> Walk<'a> {
     ) {
         let may_be_gone =
             |kept: &Checkpoint| self.kept.is_some_and(|all| all.may_be_gone(kept, newest));
-        let gone: Vec<_> = earlier.filter(|kept| !may_be_gone(kept)).collect();
-        let numbers = || gone.iter().map(|kept| kept.file);
-        let last = gone.iter().max_by_key(|kept| (kept.file, kept.seq));
-        let (Some(first), Some(last)) = (numbers().min(), last) else { return };
-        let (seq, time, last) = (last.seq, last.time.clone(), last.file);
+        let (accepted, gone): (Vec<_>, Vec<_>) = earlier.partition(|kept| may_be_gone(kept));
+        let last = |all: &[&Checkpoint]| {
+            let last = all.iter().max_by_key(|kept| (kept.file, kept.seq))?;
+            Some((last.file, last.seq, last.time.clone()))
+        };
+        if let Some((file, seq, time)) = last(&accepted).filter(|_| gone.is_empty()) {
+            self.report.notes.push(format!(
+                "files up to number {file} were not given, which had lines up to seq {seq} ({time}): nobody \
+                 can say whether they were removed for their age"
+            ));
+        }
+        let first = gone.iter().map(|kept| kept.file).min();
+        let (Some(first), Some((last, seq, time))) = (first, last(&gone)) else { return };
         let place = self.report.begin.clone();
         self.push(Finding { place, what: What::FirstFilesMissing { first, last, seq, time } });
     }

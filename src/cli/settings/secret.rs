@@ -126,15 +126,19 @@ impl SecretArgs {
         if matches.value_source("secret_command") != Some(ValueSource::CommandLine) {
             return None;
         }
-        let is_flag = |name: &&str| command.get_opts().any(|arg| arg.get_long() == Some(name));
+        let has_name = |arg: &Arg, name: &str| {
+            arg.get_long() == Some(name)
+                || arg.get_all_aliases().is_some_and(|aliases| aliases.contains(&name))
+        };
+        let is_flag = |name: &&str| command.get_opts().any(|arg| has_name(arg, name));
         let mut names = words.skip(1).filter_map(|word| {
             let (name, _) = word.split_once('=').unwrap_or((word, ""));
             name.strip_prefix("--")
         });
         let name = names.find(is_flag)?;
         Some(format!(
-            "--secret-command has --{name} among its arguments, which is a flag of jeton: end them with a ;, \
-             or give the whole command as one value"
+            "--secret-command has --{name} among its arguments, which is a flag of jeton: put a ; \
+             before it, or give the whole command as one value if it is the program's"
         ))
     }
 
