@@ -178,11 +178,17 @@ impl What {
                 "given checkpoints are of another chain ({id}, up to seq {seq}, {time}), of which no \
                  line was given: the log was removed, replaced or begun anew, or they are another server's"
             ),
-            Self::FirstFilesMissing { first, last, seq, time } => write!(
-                f,
-                "files number {first} to {last} of the log were not given, which had lines up to seq \
-                 {seq} ({time}): they were removed or emptied (--retained accepts that of old files)"
-            ),
+            Self::FirstFilesMissing { first, last, seq, time } => {
+                let (files, were, they) = match first == last {
+                    true => (format!("file number {first}"), "was", "it was"),
+                    false => (format!("files number {first} to {last}"), "were", "they were"),
+                };
+                write!(
+                    f,
+                    "{files} of the log {were} not given, with lines up to seq {seq} ({time}): {they} \
+                     removed or emptied (--retained accepts that of old files)"
+                )
+            }
             Self::NoChain => {
                 f.write_str("the file has no checkpoint of this key: no line of it can be checked")
             }
