@@ -15,6 +15,7 @@ use serde_json::Value;
 use crate::access::Keys;
 use crate::raw::{Conn, request};
 use crate::server::{Server, jeton, output};
+use crate::support::eventually;
 
 /// A page of the book.
 pub fn page(name: &str) -> String {
@@ -106,8 +107,13 @@ pub fn served_metrics() -> BTreeSet<(String, String)> {
             .flag("--max-memory", "1GiB")
     });
     let mut conn = Conn::open(server.admin).expect("a connection");
-    conn.send(&request("GET", "/metrics", &[("Authorization", &key)], b"")).expect("sends");
-    let text = conn.response().expect("an answer").text().to_owned();
+    let mut text = String::new();
+    // A thread of its own looks at the disk; until it has, its gauges are left out.
+    eventually("the disk of the log is known", || {
+        conn.send(&request("GET", "/metrics", &[("Authorization", &key)], b"")).expect("sends");
+        text = conn.response().expect("an answer").text().to_owned();
+        text.contains("\njeton_data_disk_bytes ")
+    });
     let described = text.lines().filter_map(|line| {
         let (name, kind) = line.strip_prefix("# TYPE ")?.split_once(' ')?;
         Some((name.to_owned(), kind.to_owned()))
