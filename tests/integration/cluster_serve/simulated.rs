@@ -15,11 +15,12 @@ use jeton::cluster::stream::{
 };
 use jeton::engine::clustered::Proposal;
 use jeton::engine::replicated::Sender;
-use jeton::engine::{self, NoProgress, Op, Outcome, Rejected, SyncMode, read_secret};
+use jeton::engine::{self, NoProgress, Op, OpenError, Outcome, Rejected, SyncMode, read_secret};
 use jeton::keys::Fingerprint;
 use jeton::model::cluster::{BootNonce, ClusterId, Epoch, NodeId};
 use jeton::model::token::Token;
 use jeton::testkit::stream::{Client, Simulated};
+use jeton::wal::DiskError;
 
 use crate::cluster::servers::within;
 use crate::support::copy_folder;
@@ -172,15 +173,33 @@ impl World {
     }
 
     fn start_with(&self, name: &str, secret: &str) -> Result<Node, NodeError> {
-        self.start_as(name, secret, Config::default())
+        self.start_as(name, secret, &Config::default())
     }
 
-    fn start_as(&self, name: &str, secret: &str, config: Config) -> Result<Node, NodeError> {
+    fn start_as(&self, name: &str, secret: &str, config: &Config) -> Result<Node, NodeError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let engine =
-            engine::Config { secret_file: Some(self.dir.path().join(secret)), ..self.engine(name) };
-        let view = NodeView::new(config, clock.clone());
-        Start { engine, clock, progress: &NoProgress, view }.run(|_| Ok(Box::new(self.ways())))
+        let start = || {
+            let secret_file = Some(self.dir.path().join(secret));
+            let engine = engine::Config { secret_file, ..self.engine(name) };
+            let view = NodeView::new(config.clone(), clock.clone());
+            let start = Start { engine, clock: clock.clone(), progress: &NoProgress, view };
+            start.run(|_| Ok(Box::new(self.ways())))
+        };
+        // A start opens its directory twice. A program that another test begins between the two has the
+        // files of this process, and their locks, until it runs.
+        let is_locked = |started: &Result<Node, NodeError>| {
+            let Err(NodeError::Open(OpenError::Disk(error))) = started else { return false };
+            matches!(error, DiskError::Locked { .. })
+        };
+        let mut started = start();
+        for _ in 0..250 {
+            if !is_locked(&started) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+            started = start();
+        }
+        started
     }
 
     pub fn engine(&self, name: &str) -> engine::Config {
@@ -257,7 +276,7 @@ fn nodes_with_another_keys_file_are_named_and_the_odd_one_takes_no_changes() {
     let world = World::begun();
     let config = |requires| Config { requires_same_keys: requires, ..Config::default() };
     let start =
-        |name, requires| world.start_as(name, "secret.key", config(requires)).expect("it starts");
+        |name, requires| world.start_as(name, "secret.key", &config(requires)).expect("it starts");
     let nodes = [start("a", true), start("b", false), start("c", true)];
     let differing = |node: &Node| {
         let report = node.view().report();
