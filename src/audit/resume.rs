@@ -92,7 +92,8 @@ pub(super) fn in_file(
 
 fn in_bytes(bytes: &[u8], log: LogKind, key: &PublicKey) -> Option<Resumed> {
     let bytes = bytes.strip_suffix(b"\n")?;
-    let mut backwards = LinesBackwards(Some(bytes));
+    // Not collected: a text that somebody has made of line breaks would take memory for each.
+    let mut backwards = bytes.rsplit(|byte| *byte == b'\n');
     let mut end = bytes.len();
     let signed = backwards.find_map(|line| match in_line(line, log, key) {
         Some(signed) => Some(signed),
@@ -115,25 +116,6 @@ fn in_bytes(bytes: &[u8], log: LogKind, key: &PublicKey) -> Option<Resumed> {
         }
     }
     Some(Resumed { chain, unsigned, signed, signed_before })
-}
-
-/// The lines of a text without its last line break, the last one first. A text that somebody has made
-/// of line breaks takes no memory for each.
-struct LinesBackwards<'a>(Option<&'a [u8]>);
-
-impl<'a> Iterator for LinesBackwards<'a> {
-    type Item = &'a [u8];
-
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let rest = self.0?;
-        match memchr::memrchr(b'\n', rest) {
-            Some(at) => {
-                self.0 = Some(&rest[..at]);
-                Some(&rest[at + 1..])
-            }
-            None => self.0.take(),
-        }
-    }
 }
 
 /// The chain after the checkpoint in `line`, if it is one of this log and key.

@@ -60,17 +60,8 @@ pub(super) fn mistakes(command: &Command, matches: &ArgMatches) -> Vec<String> {
         let command = command.find_subcommand(name);
         return command.map_or_else(Vec::new, |command| mistakes(command, matches));
     }
-    let is_on_line = |id: &str| {
-        matches.try_contains_id(id).is_ok()
-            && matches.value_source(id) == Some(ValueSource::CommandLine)
-    };
-    // One source of the secret overrules the variable of the other.
-    let is_given = |arg: &Arg| match arg.get_id().as_str() {
-        "secret_file" | "secret_command" => {
-            is_on_line("secret_file") || is_on_line("secret_command")
-        }
-        id => is_on_line(id),
-    };
+    let is_given =
+        |arg: &Arg| matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
     let refused = |arg: &Arg| {
         let name = empty_variable(arg)?;
         let is_refused = is_protection(arg.get_long()?) && !is_given(arg);

@@ -55,8 +55,12 @@ pub(super) fn bind(address: &ListenAddress, error: &io::Error) -> String {
 
 /// Why the log in `dir` cannot be opened.
 pub(super) fn open(dir: &Path, error: &OpenError) -> String {
-    let is_of_log = matches!(error, OpenError::Read(_) | OpenError::Record { .. });
-    let dir = if is_of_log { format!("{}: ", dir.display()) } else { String::new() };
+    let dir = match error {
+        OpenError::Read(_) | OpenError::Record { .. } | OpenError::Discontinuous { .. } => {
+            format!("{}: ", dir.display())
+        }
+        _ => String::new(),
+    };
     let next = match error {
         OpenError::Read(ReadError::Damage(damage)) if !damage.what.is_of_other_version() => {
             COPY_FIRST

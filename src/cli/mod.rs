@@ -131,12 +131,12 @@ pub fn main(process: Process) -> ExitCode {
         return ExitCode::from(MISTAKEN);
     }
     let args = target::mark_tokens(std::env::args_os(), &Cli::command());
-    let matches = match parse(&args) {
-        Ok(matches) => matches,
+    let (matches, command) = match parse(&args) {
+        Ok(parsed) => parsed,
         Err(error) => return out::clap(&error),
     };
-    let mut mistakes = environment::mistakes(&Cli::command(), &matches);
-    mistakes.extend(settings::SecretArgs::swallowed_flag(&Cli::command(), &matches));
+    let mut mistakes = environment::mistakes(&command, &matches);
+    mistakes.extend(settings::SecretArgs::swallowed_flag(&command, &matches));
     if !mistakes.is_empty() {
         mistakes.iter().for_each(|mistake| out::tell!("error: {mistake}"));
         return ExitCode::from(MISTAKEN);
@@ -170,13 +170,14 @@ pub fn main(process: Process) -> ExitCode {
     }
 }
 
-/// Parses the flags, and again without the variables that they overrule.
-fn parse(args: &[OsString]) -> Result<ArgMatches, clap::Error> {
-    let command = environment::without_empty(Cli::command());
-    let matches = command.clone().try_get_matches_from(args)?;
-    match settings::SecretArgs::without_overruled(command, &matches) {
-        Some(command) => command.try_get_matches_from(args),
-        None => Ok(matches),
+/// Parses the flags, and again without the variables that they overrule. Returns the command without
+/// those variables too.
+fn parse(args: &[OsString]) -> Result<(ArgMatches, clap::Command), clap::Error> {
+    let parse = |command| environment::without_empty(command).try_get_matches_from(args);
+    let matches = parse(Cli::command())?;
+    match settings::SecretArgs::without_overruled(Cli::command(), &matches) {
+        Some(command) => Ok((parse(command.clone())?, command)),
+        None => Ok((matches, Cli::command())),
     }
 }
 

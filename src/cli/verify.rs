@@ -94,7 +94,16 @@ impl VerifyArgs {
             Some(file) => audit::read_public_key(file)?,
             None => audit::public_key_of(&self.dir, secret)?,
         };
-        audit::read_since(since, &key).map(Some)
+        let read = audit::read_since(since, &key)?;
+        let nodes: Vec<_> = read.nodes().into_iter().collect();
+        if nodes.len() > 1 {
+            let (file, nodes) = (since.display(), nodes.join(", "));
+            return Err(Failure::Mistake(format!(
+                "--since {file} has checkpoints of several nodes ({nodes}), and each node has its own \
+                 log: give those of one node"
+            )));
+        }
+        Ok(Some(read))
     }
 }
 

@@ -126,9 +126,16 @@ impl Cleaning {
     /// Cleans nothing for a while, because the oldest segment cannot be read.
     fn rest<T: Timekeeper>(&mut self, sequencer: &Sequencer<T>, error: &ReadError) {
         tracing::error!(%error, "can't read the oldest segment: the log keeps growing");
+        let next = match error {
+            ReadError::Damage(_) => {
+                "; the next start would refuse it: leave the server running and put the file back from \
+                 a copy"
+            }
+            // It may pass, as too many open files do.
+            ReadError::Io { .. } => "; it is tried again every 10 s",
+        };
         let text = format!(
-            "the oldest segment can't be read, so that the log keeps growing, and the next start would \
-             refuse it: {error}; leave the server running and put the file back from a copy"
+            "the oldest segment can't be read, so that the log keeps growing: {error}{next}"
         );
         sequencer.shared.warnings.raise(Warning::LogUnreadable, text);
         self.is_unreadable = true;

@@ -1,6 +1,6 @@
 //! Checkpoints that were kept elsewhere.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use memchr::memmem;
@@ -88,6 +88,12 @@ impl Since {
         self.retained.map_or(kept.log == LogKind::Refusals, is_old)
     }
 
+    /// The nodes that wrote them, in a cluster.
+    #[must_use]
+    pub fn nodes(&self) -> BTreeSet<&str> {
+        self.checkpoints.iter().filter_map(|(_, found)| found.node.as_deref()).collect()
+    }
+
     /// The newest checkpoint with an end of the durable log.
     #[must_use]
     pub fn newest_log_end(&self) -> Option<&Checkpoint> {
@@ -102,7 +108,7 @@ impl Since {
     #[must_use]
     pub fn log_tags(&self) -> Vec<&Checkpoint> {
         let has_tag = |kept: &&Checkpoint| {
-            // Zeros stand for a log without a frame, in checkpoints of older releases.
+            // Zeros stand for a log without a frame, in checkpoints of earlier builds.
             let tag = kept.tag.as_ref().is_some_and(|tag| tag.bytes().any(|digit| digit != b'0'));
             kept.lsn.is_some() && tag
         };

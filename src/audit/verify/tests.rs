@@ -23,7 +23,7 @@ fn signing() -> Signing {
     Signing { key, log_end: Arc::new(|| Some(LogEnd { lsn: 4711, tag: None })) }
 }
 
-fn start(dir: &Path) -> Audit {
+fn start_unsigned(dir: &Path) -> Audit {
     let config = Config {
         file: Some(dir.join("audit.log")),
         is_required: false,
@@ -35,7 +35,11 @@ fn start(dir: &Path) -> Audit {
         warns_of_replays: false,
         checkpoints: Some(Destination::File(dir.join("checkpoints"))),
     };
-    let audit = Audit::start(&config, Arc::new(SystemClock::new())).unwrap();
+    Audit::start(&config, Arc::new(SystemClock::new())).unwrap()
+}
+
+fn start(dir: &Path) -> Audit {
+    let audit = start_unsigned(dir);
     audit.sign(&signing());
     audit
 }

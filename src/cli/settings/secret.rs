@@ -81,9 +81,7 @@ impl SecretSource {
             Self::Command(command) => Ok(command.run_until_signal(clock)?),
         }
     }
-}
 
-impl SecretSource {
     /// The flag that names it.
     pub(in crate::cli) fn flag(&self) -> String {
         match self {
@@ -169,10 +167,9 @@ impl SecretArgs {
         }
         let has_command =
             source("secret_command").is_some() && !overruled.contains(&"secret_command");
-        if !has_command {
+        if !has_command && source("secret_wait") == Some(ValueSource::EnvVariable) {
             overruled.push("secret_wait");
         }
-        overruled.retain(|id| source(id) == Some(ValueSource::EnvVariable));
         overruled
     }
 

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::*;
 use crate::engine::stepped::Stepped;
+use crate::testkit::disk::{Fault, Planned};
 use crate::wal::{File, Listed, Storage};
 use crate::warning::Warning;
 
@@ -426,4 +427,27 @@ fn p8_an_unreadable_segment_is_a_warning_until_its_file_is_put_back() {
     assert!(engine.engine().stats().log.segments_released > 0);
     drop(engine);
     assert_eq!(verified(&disk).tokens, Some(48));
+}
+
+/// Too many open files, for example.
+#[test]
+fn p8_a_segment_that_could_not_be_read_once_is_read_again() {
+    let mut seen = 0;
+    for call in 1..20 {
+        let (disk, clock) = (Memory::new(), Arc::new(ManualClock::at(START)));
+        let mut engine = to_be_relocated(&disk, &clock);
+        disk.plan(Planned { fault: Fault::Io, at: disk.asked() + call, is_lasting: false });
+        engine.tend(true);
+        let mut warnings = engine.engine().warnings();
+        let Some(text) = warnings.remove(&Warning::LogUnreadable) else { continue };
+        seen += 1;
+        assert!(text.contains("tried again") && !text.contains("refuse"), "{text}");
+        for _ in 0..20 {
+            clock.advance(1_000);
+            engine.tend(true);
+        }
+        assert!(!engine.engine().warnings().contains_key(&Warning::LogUnreadable));
+        assert!(engine.engine().stats().log.segments_released > 0);
+    }
+    assert!(seen > 0, "no fault hit a read");
 }

@@ -15,7 +15,7 @@ fn p5_every_position_of_a_log_has_the_tag_of_its_frame_and_another_history_has_o
             append(&mut wal, time_ms, &[text; 400]);
             wal.sync().unwrap();
             positions.push((wal.durable(), wal.durable_tag().unwrap()));
-            // What is not durable yet has no part in it.
+            // A frame that is not durable does not change the durable tag.
             append(&mut wal, time_ms, b"later");
             assert_eq!(positions.last().map(|(_, tag)| *tag), wal.durable_tag());
         }

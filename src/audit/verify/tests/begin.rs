@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::model::cluster::NodeId;
 
 /// Three files, of which another program has moved the first two.
 fn moved() -> (tempfile::TempDir, Vec<PathBuf>) {
@@ -140,4 +141,31 @@ fn p5_files_of_refusals_are_missed_if_it_is_said_for_how_long_they_are_kept() {
     assert!(report.logs[0].notes.iter().any(|said| said.contains(note)), "{report:?}");
     let found = whats(&[refusals], &since.retained(Some(Duration::from_secs(3_600))));
     assert!(matches!(found[..], [What::FirstFilesMissing { first: 1, last: 1, .. }]), "{found:?}");
+}
+
+/// A node of a cluster writes four lines in a folder, where another one may have written before. All nodes
+/// have one secret, and their checkpoints may be kept in one file.
+fn run_of_node(dir: &Path, node: u64) -> Vec<u8> {
+    let audit = start_unsigned(dir);
+    audit.of_node(NodeId(node));
+    audit.sign(&signing());
+    tell(&audit, 4);
+    audit.close();
+    fs::read(dir.join("checkpoints")).unwrap()
+}
+
+#[test]
+fn p5_the_checkpoints_of_another_node_are_not_missed_and_those_of_the_own_one_are() {
+    let [one, other] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let own = run_of_node(one.path(), 1);
+    let both = [own.clone(), run_of_node(other.path(), 2)].concat();
+    let since = Since::read(&both, &key()).unwrap();
+    let files = [log(one.path()), one.path().join("audit.log.refused")];
+    assert_eq!((whats(&files, &since), since.nodes().len()), (vec![], 2));
+    // The own node has begun another chain.
+    let again = tempfile::tempdir().unwrap();
+    let since = Since::read(&[both, run_of_node(again.path(), 1)].concat(), &key()).unwrap();
+    let found = whats(&[log(again.path()), again.path().join("audit.log.refused")], &since);
+    let is_other = |what: &What| matches!(what, What::OtherChain { .. });
+    assert!(found.len() == 2 && found.iter().all(is_other), "{found:?}");
 }
